@@ -1,0 +1,1 @@
+//! Moving descriptors and ownership between processes.

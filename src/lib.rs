@@ -1,0 +1,1 @@
+//! hotredis: a Redis-compatible server whose binary is replaced under live traffic.

@@ -1,0 +1,3 @@
+//! The `hotredis` command.
+
+fn main() {}
