@@ -1,1 +1,3 @@
 //! Moving descriptors and ownership between processes.
+
+pub mod keeper_channel;
