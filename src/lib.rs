@@ -1,1 +1,4 @@
 //! hotredis: a Redis-compatible server whose binary is replaced under live traffic.
+
+pub mod commands;
+pub mod executor;

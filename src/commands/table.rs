@@ -1,0 +1,267 @@
+//! All families joined into one table, built by the compiler; finding commands in it by name.
+//!
+//! The hash table is part of the binary: nothing is set up at start, and a lookup is one hash, mostly one probe and one
+//! comparison. Names are compared without regard to case, as Redis does.
+
+use std::ops::Deref;
+
+use super::spec::{CommandSpec, cmd};
+use super::{
+    bitmaps, client, command, config, connection, databases, debug, expire, info, keys, lolwut,
+    memory, monitor, object, pubsub, scan, server, shutdown, strings, transactions,
+};
+
+/// The rows of every family. A new family is one line here.
+const FAMILIES: &[&[CommandSpec]] = &[
+    connection::COMMANDS,
+    client::COMMANDS,
+    strings::basic::COMMANDS,
+    strings::counters::COMMANDS,
+    strings::ranges::COMMANDS,
+    strings::lcs::COMMANDS,
+    bitmaps::COMMANDS,
+    keys::COMMANDS,
+    expire::COMMANDS,
+    scan::COMMANDS,
+    object::COMMANDS,
+    databases::COMMANDS,
+    transactions::COMMANDS,
+    pubsub::COMMANDS,
+    server::COMMANDS,
+    config::COMMANDS,
+    command::COMMANDS,
+    info::COMMANDS,
+    memory::COMMANDS,
+    debug::COMMANDS,
+    monitor::COMMANDS,
+    lolwut::COMMANDS,
+    shutdown::COMMANDS,
+];
+
+/// A command or subcommand in the joined table: its row, and its place among the others.
+#[derive(Debug)]
+pub struct Command {
+    spec: CommandSpec,
+    /// Index in [`all`]; dense, so statistics can be kept in an array. Differs between builds: never store it where
+    /// another generation reads it, store [`CommandSpec::full_name`] there.
+    pub id: u16,
+    /// The id of the container, for a subcommand.
+    pub parent: Option<u16>,
+    children: (u16, u16),
+}
+
+impl Deref for Command {
+    type Target = CommandSpec;
+
+    fn deref(&self) -> &CommandSpec {
+        &self.spec
+    }
+}
+
+impl Command {
+    /// The subcommands of a container, with their ids; empty for every other command.
+    pub fn children(&self) -> &'static [Command] {
+        &TABLE[usize::from(self.children.0)..usize::from(self.children.1)]
+    }
+
+    /// The subcommand of this name, in any case.
+    pub fn child(&self, name: &[u8]) -> Option<&'static Command> {
+        self.children().iter().find(|child| child.name().as_bytes().eq_ignore_ascii_case(name))
+    }
+}
+
+/// Commands and subcommands together: containers first among the top level, subcommands behind all of it.
+const COUNT: usize = {
+    let (mut count, mut family) = (0, 0);
+    while family < FAMILIES.len() {
+        let mut row = 0;
+        while row < FAMILIES[family].len() {
+            count += 1 + FAMILIES[family][row].subcommands.len();
+            row += 1;
+        }
+        family += 1;
+    }
+    count
+};
+
+/// Commands without subcommands' rows: the first part of the table.
+const TOP_LEVEL: usize = {
+    let (mut count, mut family) = (0, 0);
+    while family < FAMILIES.len() {
+        count += FAMILIES[family].len();
+        family += 1;
+    }
+    count
+};
+
+const fn unused(handler: super::spec::Handler) -> Command {
+    Command { spec: cmd("", 0, handler), id: 0, parent: None, children: (0, 0) }
+}
+
+static TABLE: [Command; COUNT] = {
+    let mut table = [const { unused(super::not_a_command) }; COUNT];
+    let (mut next, mut next_child, mut family) = (0, TOP_LEVEL, 0);
+    while family < FAMILIES.len() {
+        let mut row = 0;
+        while row < FAMILIES[family].len() {
+            let spec = FAMILIES[family][row];
+            let first_child = next_child;
+            let mut child = 0;
+            while child < spec.subcommands.len() {
+                table[next_child] = Command {
+                    spec: spec.subcommands[child],
+                    id: next_child as u16,
+                    parent: Some(next as u16),
+                    children: (0, 0),
+                };
+                next_child += 1;
+                child += 1;
+            }
+            let children = (first_child as u16, next_child as u16);
+            table[next] = Command { spec, id: next as u16, parent: None, children };
+            next += 1;
+            row += 1;
+        }
+        family += 1;
+    }
+    table
+};
+
+/// Slots of the hash table: a power of two, at least four times the commands, so that nearly all first probes hit.
+const SLOTS: usize = (TOP_LEVEL * 4).next_power_of_two();
+const EMPTY: u16 = u16::MAX;
+
+/// No command's name is longer; longer words are refused unhashed.
+const LONGEST_NAME: usize = 32;
+
+/// Case is folded by setting bit 5 of every byte: exact enough for a hash, the comparison decides.
+const fn hash(name: &[u8]) -> usize {
+    let mut hash = name.len() as u64;
+    let mut i = 0;
+    while i < name.len() {
+        hash = (hash ^ (name[i] | 0x20) as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        hash ^= hash >> 32;
+        i += 1;
+    }
+    hash as usize & (SLOTS - 1)
+}
+
+/// Ids of top-level commands by the hash of their names, with linear probing.
+static INDEX: [u16; SLOTS] = {
+    let mut index = [EMPTY; SLOTS];
+    let mut id = 0;
+    while id < TOP_LEVEL {
+        let name = TABLE[id].spec.full_name.as_bytes();
+        assert!(name.len() <= LONGEST_NAME, "raise LONGEST_NAME");
+        let mut slot = hash(name);
+        while index[slot] != EMPTY {
+            slot = (slot + 1) & (SLOTS - 1);
+        }
+        index[slot] = id as u16;
+        id += 1;
+    }
+    index
+};
+
+/// Every command and subcommand; the position is the id.
+pub fn all() -> &'static [Command] {
+    &TABLE
+}
+
+/// Every command without the subcommands, which [`Command::children`] gives.
+pub fn top_level() -> &'static [Command] {
+    &TABLE[..TOP_LEVEL]
+}
+
+/// The command of this name, in any case; a container if it is one.
+#[inline]
+pub fn command(name: &[u8]) -> Option<&'static Command> {
+    if name.len() > LONGEST_NAME {
+        return None;
+    }
+    let mut slot = hash(name);
+    while INDEX[slot] != EMPTY {
+        let candidate = &TABLE[usize::from(INDEX[slot])];
+        if candidate.spec.full_name.as_bytes().eq_ignore_ascii_case(name) {
+            return Some(candidate);
+        }
+        slot = (slot + 1) & (SLOTS - 1);
+    }
+    None
+}
+
+/// What a request's words name.
+#[derive(Clone, Copy, Debug)]
+pub enum Lookup {
+    /// A command, or a container's subcommand. A container itself only if nothing follows its name.
+    Found(&'static Command),
+    /// No such command.
+    UnknownCommand,
+    /// This container has no such subcommand.
+    UnknownSubcommand(&'static Command),
+}
+
+/// Finds the command of a request. `subcommand` is the word behind the name, if there is one.
+#[inline]
+pub fn lookup(name: &[u8], subcommand: Option<&[u8]>) -> Lookup {
+    let Some(found) = command(name) else { return Lookup::UnknownCommand };
+    match subcommand {
+        Some(word) if found.children.0 != found.children.1 => {
+            found.child(word).map_or(Lookup::UnknownSubcommand(found), Lookup::Found)
+        }
+        _ => Lookup::Found(found),
+    }
+}
+
+/// The command of a full name as `COMMAND INFO` takes it: `get`, `client|list`.
+pub fn by_full_name(name: &[u8]) -> Option<&'static Command> {
+    match name.iter().position(|&byte| byte == b'|') {
+        None => command(name),
+        Some(at) => command(&name[..at])?.child(&name[at + 1..]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_is_found_by_its_name_in_any_case() {
+        for entry in all() {
+            let upper = entry.full_name.to_ascii_uppercase();
+            for name in [entry.full_name, upper.as_str()] {
+                assert_eq!(
+                    by_full_name(name.as_bytes()).map(|found| found.id),
+                    Some(entry.id),
+                    "{name}"
+                );
+            }
+            assert_eq!(all()[usize::from(entry.id)].full_name, entry.full_name);
+        }
+    }
+
+    #[test]
+    fn unknown_names_are_told_apart() {
+        assert!(matches!(lookup(b"nosuch", None), Lookup::UnknownCommand));
+        assert!(matches!(lookup(b"", None), Lookup::UnknownCommand));
+        assert!(matches!(lookup(&[b'g'; 100], None), Lookup::UnknownCommand));
+        assert!(
+            matches!(lookup(b"gEt", Some(b"x")), Lookup::Found(found) if found.full_name == "get")
+        );
+        assert!(
+            matches!(lookup(b"client", None), Lookup::Found(found) if found.full_name == "client")
+        );
+        assert!(
+            matches!(lookup(b"client", Some(b"LIST")), Lookup::Found(found) if found.full_name == "client|list")
+        );
+        assert!(matches!(lookup(b"client", Some(b"x")), Lookup::UnknownSubcommand(_)));
+    }
+
+    #[test]
+    fn arity_is_exact_or_a_minimum() {
+        let get = command(b"get").expect("get");
+        assert!(!get.arity_allows(1) && get.arity_allows(2) && !get.arity_allows(3));
+        let del = command(b"del").expect("del");
+        assert!(!del.arity_allows(1) && del.arity_allows(2) && del.arity_allows(300));
+    }
+}
