@@ -46,7 +46,10 @@ pub struct Upgrade {
     pub deadline_ms: u64,
 }
 
-/// To the predecessor: the upgrade is off, its successor is dead and reaped; serve on.
+/// To the predecessor: the upgrade is off; serve on.
+///
+/// The keeper has sent SIGKILL to the successor, but does not wait for its end here, because that takes long with much
+/// memory mapped: whoever has offered ownership must see the fence before taking it back.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Abort {
     /// Number of the upgrade.
@@ -112,6 +115,8 @@ pub struct Ready {
     pub build: String,
     /// Fingerprint of the arena it serves, in hexadecimal.
     pub fingerprint: String,
+    /// Lowest and highest version of the handoff protocol that it speaks: a successor must share one.
+    pub handoff_versions: (u16, u16),
     /// What it listens on: `ADDRESS:PORT` or a path, at most 64.
     pub addresses: Vec<String>,
 }
@@ -190,6 +195,8 @@ pub struct Serving {
     pub build: String,
     /// Fingerprint of the arena it serves, in hexadecimal.
     pub fingerprint: String,
+    /// Lowest and highest version of the handoff protocol that it speaks: a successor must share one.
+    pub handoff_versions: (u16, u16),
     /// What it listens on: `ADDRESS:PORT` or a path, at most 64.
     pub addresses: Vec<String>,
 }

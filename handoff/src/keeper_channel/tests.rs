@@ -130,7 +130,7 @@ proptest! {
     fn a_flipped_bit_never_panics(position in any::<proptest::sample::Index>(), bit in 0u8..8) {
         let message: GenerationToKeeper = Ready {
             pid: 1, generation: 1, version: "0.1.0".into(), build: "a build with a long name".into(),
-            fingerprint: "00".into(), addresses: vec!["127.0.0.1:6379".into(), "/run/some/where".into()],
+            fingerprint: "00".into(), handoff_versions: (1, 2), addresses: vec!["127.0.0.1:6379".into(), "/run/some/where".into()],
         }.into();
         let mut body = message.encode().unwrap();
         let index = position.index(body.len());
