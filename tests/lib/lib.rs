@@ -1,1 +1,14 @@
 //! Shared helpers of the black-box tests.
+//!
+//! - [`server`] starts and ends servers, [`binaries`] finds what to start, [`ports`] where;
+//! - [`client`] speaks RESP to them, [`value`] holds what they answer;
+//! - [`differential`] drives hotredis and Redis with the same commands and compares, [`generate`]
+//!   makes the commands up;
+//! - [`rng`] makes every random choice repeatable.
+
+pub mod binaries;
+pub mod client;
+pub mod ports;
+pub mod rng;
+pub mod server;
+pub mod value;

@@ -1,0 +1,439 @@
+//! Servers under test: started on a port of their own, watched, checked and ended.
+
+use std::fs::File;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::binaries;
+use crate::client::{Client, Endpoint};
+use crate::ports::Port;
+
+/// How long a server may take to answer after its start, and to end after SIGTERM.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What a server is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The reference.
+    Redis,
+    /// The server under test.
+    Hotredis,
+}
+
+/// How a server is to be started. Directives are given by their Redis names.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    kind: Kind,
+    binary: PathBuf,
+    directives: Vec<(String, String)>,
+    arguments: Vec<String>,
+    descriptors: Option<u64>,
+}
+
+impl Setup {
+    /// The reference: redis-server without persistence.
+    pub fn redis() -> Self {
+        Self::of(Kind::Redis, binaries::redis_server()).directive("save", "")
+    }
+
+    /// The hotredis under test.
+    pub fn hotredis() -> Self {
+        Self::of(Kind::Hotredis, binaries::hotredis())
+    }
+
+    /// hotredis, or Redis if `HOTREDIS_CANDIDATE=redis-server`: for tests that hold for both.
+    pub fn candidate() -> Self {
+        if binaries::candidate_is_redis() { Self::redis() } else { Self::hotredis() }
+    }
+
+    /// A given build of hotredis.
+    pub fn of_binary(binary: &Path) -> Self {
+        Self::of(Kind::Hotredis, binary.to_path_buf())
+    }
+
+    fn of(kind: Kind, binary: PathBuf) -> Self {
+        Self { kind, binary, directives: Vec::new(), arguments: Vec::new(), descriptors: None }
+    }
+
+    /// Sets a directive, as `--name value`. Values of several words are several arguments.
+    pub fn directive(mut self, name: &str, value: &str) -> Self {
+        self.directives.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Adds arguments as they are (for flags that only hotredis has).
+    pub fn arguments(mut self, arguments: &[&str]) -> Self {
+        self.arguments.extend(arguments.iter().map(|a| (*a).to_owned()));
+        self
+    }
+
+    /// Limits the server's open descriptors (`ulimit -n`).
+    pub fn descriptors(mut self, limit: u64) -> Self {
+        self.descriptors = Some(limit);
+        self
+    }
+
+    /// Starts the server and waits until it answers.
+    ///
+    /// # Panics
+    /// If it does not within the deadline; its stderr is shown.
+    pub fn start(self) -> Server {
+        for _ in 0..5 {
+            match self.try_start() {
+                Ok(server) => return server,
+                Err(StartError::PortTaken) => {}
+                Err(StartError::Other(why)) => panic!("{why}"),
+            }
+        }
+        panic!("{}: five ports in a row were taken by others", self.binary.display())
+    }
+
+    fn command(&self, port: u16, dir: &Path) -> Command {
+        let mut words: Vec<String> = Vec::new();
+        if self.kind == Kind::Hotredis {
+            let runtime = dir.join("run").to_string_lossy().into_owned();
+            words.extend(["serve".to_owned(), "--runtime-dir".to_owned(), runtime]);
+        } else {
+            words.extend(["--dir".to_owned(), dir.to_string_lossy().into_owned()]);
+        }
+        words.extend(["--port".to_owned(), port.to_string()]);
+        if !self.directives.iter().any(|(name, _)| name == "bind") {
+            words.extend(["--bind".to_owned(), "127.0.0.1".to_owned()]);
+        }
+        for (name, value) in &self.directives {
+            words.push(format!("--{name}"));
+            match (self.kind, value.is_empty()) {
+                (_, true) => words.push(String::new()),
+                (Kind::Redis, _) => words.extend(value.split(' ').map(str::to_owned)),
+                (Kind::Hotredis, _) => words.push(value.clone()),
+            }
+        }
+        words.extend(self.arguments.iter().cloned());
+        let mut command = match self.descriptors {
+            None => Command::new(&self.binary),
+            Some(limit) => {
+                let mut shell = Command::new("/bin/sh");
+                let script = format!("ulimit -n {limit} && exec \"$0\" \"$@\"");
+                shell.arg("-c").arg(script).arg(&self.binary);
+                shell
+            }
+        };
+        command.args(words);
+        command
+    }
+
+    fn try_start(&self) -> Result<Server, StartError> {
+        let port = Port::reserve();
+        let dir = TempDir::new();
+        std::fs::create_dir(dir.path().join("run")).expect("a fresh directory can be filled");
+        let log = dir.path().join("stderr");
+        let output = File::create(&log).expect("a log can be made in a fresh directory");
+        let mut command = self.command(port.number(), dir.path());
+        command.stdin(Stdio::null());
+        command.stdout(output.try_clone().expect("a descriptor can be duplicated"));
+        command.stderr(output);
+        let child = command.spawn().unwrap_or_else(|e| {
+            panic!("cannot start {}: {e}; is it built and installed?", self.binary.display())
+        });
+        let bind = self.directives.iter().find(|(name, _)| name == "bind");
+        let ip = bind.and_then(|(_, value)| value.split(' ').next()?.parse().ok());
+        let address = SocketAddr::new(ip.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)), port.number());
+        let mut server = Server {
+            kind: self.kind,
+            binary: self.binary.clone(),
+            child,
+            endpoint: Endpoint::Tcp(address),
+            port,
+            dir,
+            finished: false,
+        };
+        server.await_ready()?;
+        Ok(server)
+    }
+}
+
+enum StartError {
+    PortTaken,
+    Other(String),
+}
+
+/// A running server. Call [`Server::finish`] at the end of every test: it runs the checker and
+/// ends the server in an orderly way. A server that is dropped without it fails the test.
+#[derive(Debug)]
+pub struct Server {
+    kind: Kind,
+    binary: PathBuf,
+    child: Child,
+    endpoint: Endpoint,
+    port: Port,
+    dir: TempDir,
+    finished: bool,
+}
+
+/// What `hotredis upgrade` said.
+#[derive(Debug)]
+pub struct UpgradeOutcome {
+    /// Whether the new generation serves.
+    pub success: bool,
+    /// stdout and stderr.
+    pub output: String,
+}
+
+impl Server {
+    fn await_ready(&mut self) -> Result<(), StartError> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let failed = |server: &mut Self, why: &str| {
+                server.finished = true;
+                let log = server.log();
+                server.end_by_force();
+                if ["ddress already in use", "ddress in use"].iter().any(|text| log.contains(text))
+                {
+                    return StartError::PortTaken;
+                }
+                let binary = server.binary.display();
+                StartError::Other(format!("{binary} {why}; its output:\n{log}"))
+            };
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Err(failed(self, &format!("ended at once with {status}")));
+            }
+            if let Ok(mut client) = Client::try_connect(&self.endpoint) {
+                // Any answer will do: the server may want a password.
+                if client.try_call(&["PING"]).is_ok() {
+                    return Ok(());
+                }
+            }
+            if Instant::now() > deadline {
+                return Err(failed(self, "did not answer in time"));
+            }
+            // Nothing signals "about to listen" for both kinds of server.
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// What this server is.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The pid that users know: redis-server's own, or the keeper's.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Its TCP port.
+    pub fn port(&self) -> u16 {
+        self.port.number()
+    }
+
+    /// Where it listens (the first address it was told to bind).
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// A directory of its own, removed with it.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// A new connection.
+    #[track_caller]
+    pub fn connect(&self) -> Client {
+        Client::connect(&self.endpoint)
+    }
+
+    /// What the server has written to stdout and stderr so far.
+    pub fn log(&self) -> String {
+        let bytes = std::fs::read(self.dir.path().join("stderr")).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Whether its process (the keeper's, for hotredis) still runs.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Sends a signal to the pid that users know.
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.pid() as i32), signal).expect("a child can be signalled");
+    }
+
+    /// Asks for an upgrade to the file at the path the server was started from.
+    /// Returns at once: watch `handoff_generation`.
+    pub fn usr2(&self) {
+        self.signal(Signal::SIGUSR2);
+    }
+
+    /// Runs `hotredis SUBCOMMAND ... --pid PID --runtime-dir DIR` of the binary that was started.
+    pub fn cli(&self, arguments: &[&str]) -> Output {
+        assert_eq!(self.kind, Kind::Hotredis, "redis-server has no subcommands");
+        Command::new(&self.binary)
+            .args(arguments)
+            .arg("--pid")
+            .arg(self.pid().to_string())
+            .arg("--runtime-dir")
+            .arg(self.dir.path().join("run"))
+            .stdin(Stdio::null())
+            .output()
+            .unwrap_or_else(|e| panic!("cannot run {}: {e}", self.binary.display()))
+    }
+
+    /// Upgrades to `binary` and waits for the outcome.
+    pub fn upgrade(&self, binary: &Path) -> UpgradeOutcome {
+        let output = self.cli(&["upgrade", "--binary", &binary.to_string_lossy()]);
+        UpgradeOutcome { success: output.status.success(), output: text_of(&output) }
+    }
+
+    /// Runs `hotredis check` on the live server.
+    ///
+    /// # Panics
+    /// If it finds anything.
+    #[track_caller]
+    pub fn check(&self) {
+        let output = self.cli(&["check"]);
+        let status = output.status;
+        assert!(status.success(), "hotredis check: {status}\n{}", text_of(&output));
+    }
+
+    /// A field of `INFO`, over a new connection.
+    pub fn info(&self, field: &str) -> Option<String> {
+        info_field(self.connect().call(&["INFO", "everything"]).text(), field)
+    }
+
+    /// Ends the test's use of this server: it must still serve and must not have panicked, the
+    /// checker must find nothing, and SIGTERM must end it with exit status 0.
+    ///
+    /// # Panics
+    /// If any of this does not hold.
+    #[track_caller]
+    pub fn finish(mut self) {
+        assert!(self.is_running(), "the server is gone; its output:\n{}", self.log());
+        if self.kind == Kind::Hotredis {
+            self.check();
+            let log = self.log();
+            assert!(!log.contains("panicked at"), "the server panicked:\n{log}");
+        }
+        self.finished = true;
+        let family = descendants(self.pid());
+        self.signal(Signal::SIGTERM);
+        let status = self.await_exit();
+        let success = status.is_some_and(|s| s.success());
+        assert!(success, "after SIGTERM: {status:?}; its output:\n{}", self.log());
+        let left: Vec<u32> = family.into_iter().filter(|pid| is_alive(*pid)).collect();
+        assert!(left.is_empty(), "generations {left:?} outlived the keeper");
+    }
+
+    fn await_exit(&mut self) -> Option<ExitStatus> {
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Some(status);
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        None
+    }
+
+    /// SIGKILL for the server and every process it started.
+    fn end_by_force(&mut self) {
+        for pid in std::iter::once(self.pid()).chain(descendants(self.pid())) {
+            let _ = kill(Pid::from_raw(pid as i32), Signal::SIGKILL);
+        }
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if self.finished && self.child.try_wait().is_ok_and(|s| s.is_some()) {
+            return;
+        }
+        self.end_by_force();
+        if std::thread::panicking() {
+            let log = self.log();
+            let tail: Vec<&str> = log.lines().rev().take(60).collect();
+            eprintln!("--- output of {} (port {}) ---", self.binary.display(), self.port());
+            tail.iter().rev().for_each(|line| eprintln!("{line}"));
+        } else if !self.finished {
+            panic!("a test must call finish() on its server, so that the checker runs");
+        }
+    }
+}
+
+/// The value of `field` in the text of an `INFO` reply.
+pub fn info_field(info: &str, field: &str) -> Option<String> {
+    let line = info.lines().find(|l| l.strip_prefix(field).is_some_and(|r| r.starts_with(':')))?;
+    Some(line[field.len() + 1..].to_owned())
+}
+
+fn text_of(output: &Output) -> String {
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    format!("{stdout}{stderr}")
+}
+
+/// The processes that `pid` started, directly or not.
+pub fn descendants(pid: u32) -> Vec<u32> {
+    let mut all = Vec::new();
+    let mut parents = vec![pid];
+    while let Some(parent) = parents.pop() {
+        // Each thread lists the children it started itself.
+        let threads = std::fs::read_dir(format!("/proc/{parent}/task"));
+        for thread in threads.into_iter().flatten().flatten() {
+            let text = std::fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+            for child in text.split_whitespace().filter_map(|word| word.parse().ok()) {
+                all.push(child);
+                parents.push(child);
+            }
+        }
+    }
+    all
+}
+
+/// Whether a process exists and is no zombie.
+fn is_alive(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(')').next().is_some_and(|rest| {
+        let state = rest.split_whitespace().next();
+        state.is_some_and(|s| s != "Z" && s != "X")
+    })
+}
+
+/// A directory that is removed when dropped.
+#[derive(Debug)]
+pub struct TempDir(PathBuf);
+
+impl TempDir {
+    /// Makes one. Its path is short: a Unix socket's path has room for about 100 bytes.
+    ///
+    /// # Panics
+    /// If the system refuses.
+    #[allow(clippy::new_without_default, reason = "making a directory is no default")]
+    pub fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("hotredis-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        // A leftover of a killed run with the same pid is nobody's.
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir(&path).expect("a temporary directory can be made");
+        Self(path)
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
