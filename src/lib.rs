@@ -2,3 +2,6 @@
 
 pub mod commands;
 pub mod executor;
+
+pub mod proto;
+pub mod util;

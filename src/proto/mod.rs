@@ -1,0 +1,7 @@
+//! The wire protocol, as pure functions over bytes: requests in, RESP2 and RESP3 replies out.
+//!
+//! Nothing here does I/O or knows where bytes are stored. [`request`] finds the arguments of a
+//! request inside the caller's buffer without copying them.
+
+pub mod inline;
+pub mod request;

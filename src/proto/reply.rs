@@ -1,0 +1,1 @@
+//! Encoder of RESP2 and RESP3 replies.

@@ -1,0 +1,8 @@
+//! Small pure helpers that follow Redis to the letter: numbers, patterns, quoting, clocks.
+
+pub mod crc16;
+pub mod glob;
+pub mod memsize;
+pub mod numbers;
+pub mod quote;
+pub mod time;

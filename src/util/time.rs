@@ -1,0 +1,43 @@
+//! Clocks: wall clock for what clients see, monotonic clock for durations.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Wall clock in microseconds since 1970; 0 if the clock is set before that.
+pub fn unix_time_us() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// Wall clock in milliseconds since 1970, the unit of expiry times.
+pub fn unix_time_ms() -> i64 {
+    unix_time_us() / 1000
+}
+
+/// Monotonic clock in microseconds since the machine started. All processes of a machine share it,
+/// so that one may measure from what another has noted.
+pub fn monotonic_us() -> u64 {
+    use nix::time::{ClockId, clock_gettime};
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |now| {
+        let (seconds, nanos) = (now.tv_sec() as u64, now.tv_nsec() as u64);
+        seconds * 1_000_000 + nanos / 1000
+    })
+}
+
+/// [`monotonic_us`] in milliseconds.
+pub fn monotonic_ms() -> u64 {
+    monotonic_us() / 1000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks_agree_with_the_standard_library() {
+        let before = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
+        let now = unix_time_ms();
+        assert!(now >= before && now - before < 10_000);
+        let first = monotonic_us();
+        assert!(first > 0 && monotonic_us() >= first);
+    }
+}
