@@ -1,6 +1,8 @@
 //! Small pure helpers that follow Redis to the letter: numbers, patterns, quoting, clocks.
 
 pub mod crc16;
+mod decimal;
+pub mod extended;
 pub mod glob;
 pub mod memsize;
 pub mod numbers;
