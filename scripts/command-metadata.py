@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 
 VERSION = "7.0.15"
@@ -191,9 +192,11 @@ def row(info, indent):
 
 def stub(name, doc):
     words = [name.replace("|", " ").upper()] + [usage(a) for a in doc.get("arguments", [])]
+    summary = doc["summary"].rstrip(".")
+    comment = textwrap.wrap(f"`{' '.join(words)}`: {summary[0].lower()}{summary[1:]}.", 96)
     return (
-        f"/// `{' '.join(words)}`: {doc['summary'][0].lower()}{doc['summary'][1:]}.\n"
-        f"fn {handler_name(name)}(_cx: &mut Cx<'_>) -> Outcome {{\n    not_implemented()\n}}\n"
+        "".join(f"/// {line}\n" for line in comment)
+        + f"fn {handler_name(name)}(_cx: &mut Cx<'_>) -> Outcome {{\n    not_implemented()\n}}\n"
     )
 
 

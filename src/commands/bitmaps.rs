@@ -62,12 +62,13 @@ fn bitop(_cx: &mut Cx<'_>) -> Outcome {
     not_implemented()
 }
 
-/// `BITFIELD key [GET encoding offset | [OVERFLOW <WRAP | SAT | FAIL>] <SET encoding offset value | INCRBY encoding offset increment> [GET encoding offset | [OVERFLOW <WRAP | SAT | FAIL>] <SET encoding offset value | INCRBY encoding offset increment> ...]]`: perform arbitrary bitfield integer operations on strings.
+/// `BITFIELD key [GET encoding offset | [OVERFLOW <WRAP | SAT | FAIL>] <SET encoding offset value |
+/// INCRBY encoding offset increment> ...]`: perform arbitrary bitfield integer operations on strings.
 fn bitfield(_cx: &mut Cx<'_>) -> Outcome {
     not_implemented()
 }
 
-/// `BITFIELD_RO key [GET encoding offset [GET encoding offset ...]]`: perform arbitrary bitfield integer operations on strings. Read-only variant of BITFIELD.
+/// `BITFIELD_RO key [GET encoding offset [GET encoding offset ...]]`: read-only variant of `BITFIELD`.
 fn bitfield_ro(_cx: &mut Cx<'_>) -> Outcome {
     not_implemented()
 }

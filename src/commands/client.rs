@@ -86,7 +86,8 @@ fn info(_cx: &mut Cx<'_>) -> Outcome {
     not_implemented()
 }
 
-/// `CLIENT KILL <ip:port | <[ID client-id] | [TYPE <NORMAL | MASTER | SLAVE | REPLICA | PUBSUB>] | [USER username] | [ADDR ip:port] | [LADDR ip:port] | [SKIPME yes/no]> [<[ID client-id] | [TYPE <NORMAL | MASTER | SLAVE | REPLICA | PUBSUB>] | [USER username] | [ADDR ip:port] | [LADDR ip:port] | [SKIPME yes/no]> ...]>`: kill the connection of a client.
+/// `CLIENT KILL <ip:port | [ID client-id] [TYPE <NORMAL | MASTER | SLAVE | REPLICA | PUBSUB>]
+/// [USER username] [ADDR ip:port] [LADDR ip:port] [SKIPME yes/no]>`: kill the connection of a client.
 fn kill(_cx: &mut Cx<'_>) -> Outcome {
     not_implemented()
 }
