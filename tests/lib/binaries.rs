@@ -3,7 +3,7 @@
 //! | variable | meaning |
 //! | --- | --- |
 //! | `HOTREDIS_BIN` | the hotredis under test; default: `hotredis` in the profile directory the test itself was built into (`target/debug` for plain `cargo test`) |
-//! | `HOTREDIS_BUILDS` | directory that holds `a/hotredis` and `b/hotredis`, two builds that differ in `HOTREDIS_BUILD`; default: `target/builds`, filled by `scripts/build-pair.sh` |
+//! | `HOTREDIS_BUILDS` | directory that holds `a/hotredis` and `b/hotredis`, two builds that differ in `HOTREDIS_BUILD`; default: `target/builds/PROFILE`, PROFILE that of the test itself, filled by `scripts/build-pair.sh [--release]` |
 //! | `HOTREDIS_CANDIDATE` | `redis-server` puts Redis itself where hotredis is tested against it, to test the tests |
 //! | `REDIS_SERVER` | the reference; default: `redis-server` on the `PATH` |
 //!
@@ -63,7 +63,11 @@ pub fn two_builds() -> [PathBuf; 2] {
     ["a", "b"].map(|name| match &set {
         Some(dir) => dir.join(name).join("hotredis"),
         None => current(
-            workspace().join("target/builds").join(name).join("hotredis"),
+            profile_dir()
+                .with_file_name("builds")
+                .join(profile_dir().file_name().unwrap_or_default())
+                .join(name)
+                .join("hotredis"),
             "scripts/build-pair.sh",
         ),
     })

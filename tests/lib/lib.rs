@@ -4,10 +4,12 @@
 //! - [`client`] speaks RESP to them, [`value`] holds what they answer;
 //! - [`differential`] drives hotredis and Redis with the same commands and compares, [`generate`]
 //!   makes the commands up;
+//! - [`load`] puts many clients on a server and checks every reply;
 //! - [`rng`] makes every random choice repeatable.
 
 pub mod binaries;
 pub mod client;
+pub mod load;
 pub mod ports;
 pub mod rng;
 pub mod server;

@@ -1,0 +1,61 @@
+# The commands a person types. `make` alone lists them.
+#
+# Variables:  ARGS='--port 7000 ...'   passed on by run, demo, bench, bars and fuzz
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+ARGS ?=
+
+# Loads of thousands of connections: as many descriptors as the system lets a process have.
+LIMITS := ulimit -n "$$(ulimit -Hn)";
+
+.PHONY: help setup build run test lint fmt demo bench bars fuzz miri build-pair
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+setup: ## install what building and testing need (Debian 12; can run twice)
+	@scripts/setup.sh
+
+build: ## build the server (release): target/release/hotredis
+	cargo build --release --package hotredis
+
+run: setup build ## set up, build and serve on 6379 (ARGS='--port 7000 ...')
+	$(LIMITS) exec target/release/hotredis serve $(ARGS)
+
+lint: ## rustfmt, clippy with every warning denied, undocumented unsafe denied
+	cargo fmt --all --check
+	cargo clippy --quiet --workspace --all-targets -- -D warnings -D clippy::undocumented_unsafe_blocks
+
+fmt: ## format the sources
+	cargo fmt --all
+
+test: setup lint ## set up, lint, build and run every test
+	@scripts/build-pair.sh
+	cargo build --quiet --workspace --bins
+	$(LIMITS) if cargo nextest --version >/dev/null 2>&1; then \
+	    cargo nextest run --workspace; \
+	else \
+	    cargo test --workspace --no-fail-fast -- --test-threads=2; \
+	fi
+
+build-pair: ## two release builds that differ in HOTREDIS_BUILD only: target/builds/release/{a,b}/hotredis
+	@scripts/build-pair.sh --release
+
+demo: setup build-pair ## many clients at work, several upgrades under them, and what came of it
+	cargo build --quiet --release --package hotredis-tests --bin hotredis-bars
+	$(LIMITS) target/release/hotredis-bars demo $(ARGS)
+
+bars: setup build-pair ## the upgrade bars: 9,050 connections, an upgrade every 300 ms, five runs of each
+	cargo build --quiet --release --package hotredis-tests --bin hotredis-bars
+	$(LIMITS) target/release/hotredis-bars upgrade $(ARGS)
+
+bench: setup build ## CPU time per request and throughput beside redis-server: a table, and target/bench/*.json
+	$(LIMITS) python3 scripts/bench.py $(ARGS)
+
+fuzz: setup build ## drive hotredis and redis-server with the same random commands until stopped
+	@scripts/fuzz.sh $(ARGS)
+
+miri: ## run the arena's tests under Miri (needs a nightly toolchain with the miri component)
+	@scripts/miri.sh $(ARGS)
