@@ -1,1 +1,42 @@
-//! The shared-memory arena.
+//! The shared-memory arena: one file, mapped once, that holds everything a server must not lose.
+//!
+//! The crate knows nothing of Redis, sockets or upgrades. It offers, from the bottom up:
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | [`mapping`] | one sealed memfd or locked file behind one mapping; backing and releasing of ranges |
+//! | [`layout`] | which range of the arena serves what |
+//! | [`off`], [`record`] | typed offsets, and the fixed records they lead to |
+//! | [`header`] | the first page: identity, fingerprint, the words that processes share |
+//! | [`arena`] | creating, opening and reading an arena; the executor's handle |
+//! | [`undo`], [`tx`] | the undo log, and transactions: all of a command's writes or none |
+//! | [`alloc`] | size classes, spans, regions; its metadata is changed through transactions too |
+//! | [`grow`] | the thread that allocates memory ahead of need |
+//! | [`table`], [`blob`] | containers: a hash table that grows without a stall, byte strings of any size |
+//! | [`io`] | the executor's input and output buffers, which no transaction writes |
+//! | [`check`] | the checker: every reachable block allocated exactly once, no unreachable block |
+//!
+//! Only the death of the process has to be survived, not the loss of power: nothing is flushed.
+
+pub mod alloc;
+pub mod arena;
+pub mod blob;
+pub mod check;
+pub mod error;
+pub mod grow;
+pub mod header;
+pub mod io;
+pub mod layout;
+pub mod mapping;
+pub mod off;
+pub mod record;
+pub mod table;
+pub mod tx;
+pub mod undo;
+
+pub use arena::{Arena, Options, View};
+pub use error::{OpenError, OutOfMemory};
+pub use off::Off;
+pub use record::{Hint, I64, Record, Slot, U16, U32, U64};
+pub use rkyv;
+pub use tx::{Fresh, Savepoint, Tx};

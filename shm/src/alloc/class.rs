@@ -1,0 +1,70 @@
+//! Size classes.
+
+/// Changes whenever the classes or a span's layout change.
+pub const CLASSES_VERSION: u64 = 1;
+
+/// Sizes in bytes. Steps of 8 up to 128, where most of a keyspace's blocks are; four a doubling up
+/// to 1 KiB; then sizes that divide a span with little left over, 4032 (a segment of a hash table)
+/// and 16320 (a part of a blob) among them.
+pub(super) const SIZES: [u64; CLASS_COUNT] = [
+    16, 24, 32, 40, 48, 56, 64, 72, 80, 88, 96, 104, 112, 120, 128, 160, 192, 224, 256, 320, 384,
+    448, 512, 640, 768, 896, 1024, 1280, 1536, 1808, 2032, 2608, 3264, 4032, 5440, 6528, 8160,
+    10896, 13072, 16320, 21792, 32688,
+];
+
+/// How many classes there are.
+pub const CLASS_COUNT: usize = 42;
+
+const STEP: usize = 8;
+const TABLE_MAX: usize = 1024;
+
+/// The class for every size up to 1 KiB, by steps of 8.
+static SMALL_CLASSES: [u8; TABLE_MAX / STEP + 1] = {
+    let mut table = [0; TABLE_MAX / STEP + 1];
+    let (mut i, mut class) = (0, 0);
+    while i < table.len() {
+        while SIZES[class] < (i * STEP) as u64 {
+            class += 1;
+        }
+        table[i] = class as u8;
+        i += 1;
+    }
+    table
+};
+
+/// The class of a size; `None` if it is large.
+#[inline(always)]
+pub fn class_of(size: u64) -> Option<usize> {
+    if size <= TABLE_MAX as u64 {
+        return Some(SMALL_CLASSES[(size as usize).div_ceil(STEP)] as usize);
+    }
+    let first = SMALL_CLASSES[TABLE_MAX / STEP] as usize;
+    (first..CLASS_COUNT).find(|&class| SIZES[class] >= size)
+}
+
+/// The size of a class's blocks, in bytes.
+#[inline(always)]
+pub fn class_size(class: usize) -> u64 {
+    SIZES[class]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_size_gets_the_smallest_class_that_holds_it() {
+        for size in 0..=SIZES[CLASS_COUNT - 1] {
+            let class = class_of(size).unwrap();
+            assert!(class_size(class) >= size);
+            assert!(class == 0 || class_size(class - 1) < size, "size {size}");
+        }
+        assert_eq!(class_of(SIZES[CLASS_COUNT - 1] + 1), None);
+    }
+
+    #[test]
+    fn sizes_ascend_in_multiples_of_eight() {
+        assert!(SIZES.windows(2).all(|w| w[0] < w[1]));
+        assert!(SIZES.iter().all(|s| s % 8 == 0));
+    }
+}

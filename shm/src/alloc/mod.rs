@@ -1,0 +1,101 @@
+//! The allocator: size classes in spans of 64 KiB, large blocks in runs of spans, regions of 1 GiB.
+//!
+//! Everything it knows stands in the arena and changes through the undo log, so a transaction that
+//! is rolled back has allocated nothing. Freeing happens after the commit, in batches that are
+//! transactions of their own ([`crate::undo`]).
+//!
+//! - A *region* begins with a header span, which says of each span whether it is used and whether
+//!   it is a hole (not backed by memory).
+//! - A *small span* holds blocks of one class behind a header with a bitmap. Spans of a class with
+//!   free blocks form a doubly linked list.
+//! - A *large block* is a run of spans behind a header.
+//!
+//! The header of a block's span is found from the block's offset alone.
+
+mod class;
+mod heap;
+mod region;
+mod span;
+
+pub use class::{CLASS_COUNT, CLASSES_VERSION, class_of, class_size};
+pub use heap::{Stats, Usage};
+pub use region::RegionHeader;
+pub use span::SpanHeader;
+
+use crate::error::OutOfMemory;
+use crate::header::HEAP;
+use crate::layout::SPAN;
+use crate::off::Off;
+use crate::record;
+use crate::record::{Slot, U64};
+use crate::tx::{FreeStep, Tx};
+
+pub(crate) use heap::initialise;
+pub(crate) use span::{LARGE, SMALL, bitmap_words, data_start, objects};
+
+record! {
+    /// What the allocator knows of one size class.
+    pub struct ClassHeader {
+        /// First span of the class with a free block.
+        pub partial: Slot<Off<SpanHeader>>,
+        /// Blocks in use.
+        pub live: Slot<U64>,
+    }
+}
+
+record! {
+    /// What the allocator knows of the whole heap. At [`crate::header::HEAP`].
+    pub struct HeapHeader {
+        /// Number of the first span that was never used; spans count from the start of the heap.
+        pub frontier: Slot<U64>,
+        /// Spans in use, headers of regions included.
+        pub used_spans: Slot<U64>,
+        /// Unused spans below the frontier that are holes.
+        pub holes: Slot<U64>,
+        /// Spans that large blocks take.
+        pub large_spans: Slot<U64>,
+        /// Large blocks in use.
+        pub large_live: Slot<U64>,
+        /// One entry a class.
+        pub classes: [ClassHeader; CLASS_COUNT],
+    }
+}
+
+/// A class's entry in the heap's header.
+#[inline(always)]
+pub(crate) fn class_header(class: usize) -> Off<ClassHeader> {
+    crate::field!(HEAP, HeapHeader.classes).cast::<ClassHeader>().nth(class as u64)
+}
+
+/// Allocates a block; gives its offset and usable size.
+#[inline]
+pub(crate) fn allocate(tx: &mut Tx<'_>, size: u64) -> Result<(Off<u8>, u64), OutOfMemory> {
+    match class_of(size) {
+        Some(class) => Ok((span::allocate(tx, class)?, class_size(class))),
+        None => span::allocate_large(tx, size),
+    }
+}
+
+/// Frees a block, as part of a batch.
+pub(crate) fn release(step: &mut FreeStep<'_>, block: u64) {
+    let span = Off::<SpanHeader>::new(block & !(SPAN - 1));
+    match step.arena.get(span).kind {
+        SMALL => span::release(step, span, block),
+        LARGE => span::release_large(step, span),
+        other => panic!("block {block:#x} lies in a span of kind {other}: the arena is damaged"),
+    }
+}
+
+/// Usable bytes of a block in use.
+///
+/// # Panics
+///
+/// If the offset does not lead to a block.
+pub fn block_size(view: &crate::arena::View, block: Off<u8>) -> u64 {
+    let header = view.get(Off::<SpanHeader>::new(block.raw() & !(SPAN - 1)));
+    match header.kind {
+        SMALL => class_size(header.class as usize),
+        LARGE => header.spans.to_native() as u64 * SPAN - span::HEADER_BYTES,
+        other => panic!("block {block:?} lies in a span of kind {other}: the arena is damaged"),
+    }
+}

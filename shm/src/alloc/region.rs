@@ -1,0 +1,334 @@
+//! Regions: which spans are used, which are backed.
+//!
+//! Spans at or beyond the heap's frontier were never used: they are backed if they lie below the
+//! header's word `READY_END`, which the growing thread moves ahead. Spans below the frontier are
+//! backed unless their bit in `holes` is set.
+
+use std::sync::atomic::Ordering;
+
+use crate::alloc::HeapHeader;
+use crate::alloc::span::REGION_HEADER;
+use crate::arena::{Arena, View};
+use crate::error::OutOfMemory;
+use crate::field;
+use crate::header::{self, HEAP};
+use crate::layout::{self, REGION, SPAN, SPANS_PER_REGION};
+use crate::off::Off;
+use crate::record;
+use crate::record::{Record, Slot, U32, U64};
+use crate::tx::{FreeStep, Tx};
+
+const WORDS: usize = SPANS_PER_REGION as usize / 64;
+
+record! {
+    /// The start of a region's first span.
+    pub struct RegionHeader {
+        /// Marks the span as a region's header.
+        pub kind: u8,
+        /// Unused.
+        pub reserved: [u8; 3],
+        /// Unused spans of the region.
+        pub free: Slot<U32>,
+        /// A set bit is a span in use.
+        pub used: [Slot<U64>; WORDS],
+        /// A set bit is a span below the frontier that is not backed.
+        pub holes: [Slot<U64>; WORDS],
+    }
+}
+
+const _: () = assert!(size_of::<RegionHeader>() as u64 <= SPAN);
+
+/// The header of a region.
+pub(crate) fn region(index: u64) -> Off<RegionHeader> {
+    Off::new(layout::HEAP + index * REGION)
+}
+
+fn used_word(region: Off<RegionHeader>, word: u64) -> Off<Slot<U64>> {
+    field!(region, RegionHeader.used).cast::<Slot<U64>>().nth(word)
+}
+
+fn hole_word(region: Off<RegionHeader>, word: u64) -> Off<Slot<U64>> {
+    field!(region, RegionHeader.holes).cast::<Slot<U64>>().nth(word)
+}
+
+/// The number of a span, counted from the start of the heap.
+pub(crate) fn span_number(span: Off<u8>) -> u64 {
+    (span.raw() - layout::HEAP) / SPAN
+}
+
+/// The offset of the span of that number.
+pub(crate) fn span_at(number: u64) -> Off<u8> {
+    Off::new(layout::HEAP + number * SPAN)
+}
+
+/// Writes a record into a span just taken, which nothing leads to yet.
+pub(crate) fn init_span<T: Record>(tx: &mut Tx<'_>, off: Off<T>, value: T) {
+    let arena = tx.arena();
+    let place = arena.place(off.raw(), size_of::<T>() as u64);
+    // SAFETY: within a span that was unused before the transaction, so that no reference and no
+    // reachable content is there; alignment 1.
+    unsafe { place.cast::<T>().write_unaligned(value) }
+}
+
+/// Takes `count` adjacent spans of one region: unused ones that are backed before holes, and both
+/// before new ones at the frontier.
+pub(crate) fn take_spans(tx: &mut Tx<'_>, count: u64) -> Result<Off<u8>, OutOfMemory> {
+    if count >= SPANS_PER_REGION {
+        return Err(OutOfMemory);
+    }
+    let frontier = tx.get(HEAP).frontier.get().to_native();
+    let found =
+        find_unused(tx, count, frontier, true).or_else(|| find_unused(tx, count, frontier, false));
+    let first = match found {
+        Some(first) => first,
+        None => advance_frontier(tx, count)?,
+    };
+    mark_used(tx, first, count)?;
+    Ok(span_at(first))
+}
+
+/// A run of unused spans below the frontier.
+fn find_unused(tx: &mut Tx<'_>, count: u64, frontier: u64, backed: bool) -> Option<u64> {
+    let regions = frontier.div_ceil(SPANS_PER_REGION);
+    let hint = tx.arena().span_hint;
+    for index in 0..regions {
+        let header = region(index);
+        if u64::from(tx.get(header).free.get().to_native()) < count {
+            continue;
+        }
+        let base = index * SPANS_PER_REGION;
+        let end = (frontier - base).min(SPANS_PER_REGION);
+        // Single spans are by far the most frequent: they start where the last one was found.
+        let start = if count == 1 && hint >= base && hint < base + end { hint - base } else { 0 };
+        let found = find_run(tx, header, start, end, count, backed)
+            .or_else(|| if start > 0 { find_run(tx, header, 0, end, count, backed) } else { None });
+        if let Some(at) = found {
+            tx.arena().span_hint = base + at;
+            return Some(base + at);
+        }
+    }
+    None
+}
+
+fn find_run(
+    view: &View,
+    header: Off<RegionHeader>,
+    start: u64,
+    end: u64,
+    count: u64,
+    backed: bool,
+) -> Option<u64> {
+    let header = view.get(header);
+    let mut run = 0;
+    let mut at = start;
+    while at < end {
+        let word = (at / 64) as usize;
+        let mut busy = header.used[word].get().to_native();
+        if backed {
+            busy |= header.holes[word].get().to_native();
+        }
+        if at % 64 == 0 && busy == u64::MAX {
+            (run, at) = (0, at + 64);
+            continue;
+        }
+        if at % 64 == 0 && busy == 0 && count > 64 && at + 64 <= end {
+            (run, at) = (run + 64, at + 64);
+            if run >= count {
+                return Some(at - run);
+            }
+            continue;
+        }
+        run = if busy >> (at % 64) & 1 == 0 { run + 1 } else { 0 };
+        at += 1;
+        if run >= count {
+            return Some(at - run);
+        }
+    }
+    None
+}
+
+/// Moves the frontier on by `count` spans within one region, making new regions as needed; gives
+/// the number of the first.
+fn advance_frontier(tx: &mut Tx<'_>, count: u64) -> Result<u64, OutOfMemory> {
+    loop {
+        let frontier = tx.get(HEAP).frontier.get().to_native();
+        let left = (SPANS_PER_REGION - frontier % SPANS_PER_REGION) % SPANS_PER_REGION;
+        if left == 0 {
+            new_region(tx, frontier)?;
+        } else if left >= count {
+            ensure_ready(tx.arena(), frontier + count)?;
+            for number in frontier..frontier + count {
+                set_hole(tx, number, false)?;
+            }
+            set_frontier(tx, frontier + count)?;
+            return Ok(frontier);
+        } else {
+            // Too short a rest: it stays unused, as holes, for smaller blocks.
+            set_frontier(tx, frontier + left)?;
+            let holes = tx.get(HEAP).holes.get().to_native();
+            tx.set(field!(HEAP, HeapHeader.holes), U64::from_native(holes + left))?;
+        }
+    }
+}
+
+fn set_frontier(tx: &mut Tx<'_>, frontier: u64) -> Result<(), OutOfMemory> {
+    tx.set(field!(HEAP, HeapHeader.frontier), U64::from_native(frontier))?;
+    tx.arena().wake_grower();
+    Ok(())
+}
+
+fn new_region(tx: &mut Tx<'_>, frontier: u64) -> Result<(), OutOfMemory> {
+    let index = frontier / SPANS_PER_REGION;
+    if layout::HEAP + (index + 1) * REGION > tx.len() {
+        return Err(OutOfMemory);
+    }
+    ensure_ready(tx.arena(), frontier + 1)?;
+    let mut used = [Slot::new(U64::from_native(0)); WORDS];
+    used[0] = Slot::new(U64::from_native(1));
+    let mut holes = [Slot::new(U64::from_native(u64::MAX)); WORDS];
+    holes[0] = Slot::new(U64::from_native(u64::MAX - 1));
+    let header = RegionHeader {
+        kind: REGION_HEADER,
+        reserved: [0; 3],
+        free: Slot::new(U32::from_native(SPANS_PER_REGION as u32 - 1)),
+        used,
+        holes,
+    };
+    init_span(tx, region(index), header);
+    let spans = tx.get(HEAP).used_spans.get().to_native();
+    tx.set(field!(HEAP, HeapHeader.used_spans), U64::from_native(spans + 1))?;
+    set_frontier(tx, frontier + 1)
+}
+
+/// Makes sure that the heap is backed up to a span at the frontier; waits for it if the growing
+/// thread lags.
+fn ensure_ready(arena: &mut Arena, end_span: u64) -> Result<(), OutOfMemory> {
+    let end = span_at(end_span).raw();
+    let ready = arena.word(header::READY_END).load(Ordering::Relaxed);
+    if end <= ready {
+        return Ok(());
+    }
+    if end > arena.len() || arena.heap_bytes() + (end - ready) > arena.cap() {
+        return Err(OutOfMemory);
+    }
+    arena.mapping().back(ready, end - ready).map_err(|_| OutOfMemory)?;
+    arena.word(header::READY_END).fetch_max(end, Ordering::Relaxed);
+    Ok(())
+}
+
+fn set_hole(tx: &mut Tx<'_>, number: u64, hole: bool) -> Result<(), OutOfMemory> {
+    let (header, bit) = (region(number / SPANS_PER_REGION), number % SPANS_PER_REGION);
+    let word = hole_word(header, bit / 64);
+    let bits = tx.get(word).get().to_native();
+    let mask = 1 << (bit % 64);
+    let new = if hole { bits | mask } else { bits & !mask };
+    if new != bits {
+        tx.set(word, U64::from_native(new))?;
+    }
+    Ok(())
+}
+
+fn mark_used(tx: &mut Tx<'_>, first: u64, count: u64) -> Result<(), OutOfMemory> {
+    let header = region(first / SPANS_PER_REGION);
+    let start = first % SPANS_PER_REGION;
+    let mut refilled = 0;
+    for_words(start, count, |word, mask| {
+        let used = tx.get(used_word(header, word)).get().to_native();
+        debug_assert_eq!(used & mask, 0);
+        tx.set(used_word(header, word), U64::from_native(used | mask))?;
+        let holes = tx.get(hole_word(header, word)).get().to_native();
+        if holes & mask != 0 {
+            refilled += u64::from((holes & mask).count_ones());
+            tx.set(hole_word(header, word), U64::from_native(holes & !mask))?;
+        }
+        Ok(())
+    })?;
+    if refilled > 0 {
+        let arena = tx.arena();
+        if arena.heap_bytes() + refilled * SPAN > arena.cap() {
+            return Err(OutOfMemory);
+        }
+        arena.mapping().back(span_at(first).raw(), count * SPAN).map_err(|_| OutOfMemory)?;
+        let holes = tx.get(HEAP).holes.get().to_native();
+        tx.set(field!(HEAP, HeapHeader.holes), U64::from_native(holes - refilled))?;
+    }
+    let free = tx.get(header).free.get().to_native();
+    tx.set(field!(header, RegionHeader.free), U32::from_native(free - count as u32))?;
+    let spans = tx.get(HEAP).used_spans.get().to_native();
+    tx.set(field!(HEAP, HeapHeader.used_spans), U64::from_native(spans + count))
+}
+
+/// Calls `each` with every word of a bitmap that the run touches, and the run's bits in it.
+fn for_words<E>(
+    start: u64,
+    count: u64,
+    mut each: impl FnMut(u64, u64) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut at = start;
+    while at < start + count {
+        let bits = (64 - at % 64).min(start + count - at);
+        let mask = if bits == 64 { u64::MAX } else { ((1 << bits) - 1) << (at % 64) };
+        each(at / 64, mask)?;
+        at += bits;
+    }
+    Ok(())
+}
+
+/// Gives spans back to their region. They stay backed until [`Arena::maintain`].
+pub(crate) fn give_spans(step: &mut FreeStep<'_>, span: Off<u8>, count: u64) {
+    let first = span_number(span);
+    let header = region(first / SPANS_PER_REGION);
+    let _: Result<(), OutOfMemory> = for_words(first % SPANS_PER_REGION, count, |word, mask| {
+        let used = step.arena.get(used_word(header, word)).get().to_native();
+        step.set(used_word(header, word), U64::from_native(used & !mask));
+        Ok(())
+    });
+    let free = step.arena.get(header).free.get().to_native();
+    step.set(field!(header, RegionHeader.free), U32::from_native(free + count as u32));
+    let spans = step.arena.get(HEAP).used_spans.get().to_native();
+    step.set(field!(HEAP, HeapHeader.used_spans), U64::from_native(spans - count));
+}
+
+impl Arena {
+    /// Gives memory that has lain unused back to the system, at most `limit` spans (of 64 KiB) a
+    /// call, keeping `keep` unused spans at hand; gives the number released.
+    ///
+    /// The span is marked as a hole before it is punched, so a death in between costs nothing.
+    pub fn maintain(&mut self, keep: u64, limit: u64) -> u64 {
+        let heap = self.get(HEAP);
+        let frontier = heap.frontier.get().to_native();
+        let spare = frontier
+            .saturating_sub(heap.used_spans.get().to_native() + heap.holes.get().to_native());
+        let mut wanted = spare.saturating_sub(keep).min(limit);
+        let mut released = 0;
+        let mut number = frontier;
+        while wanted > 0 && number > 0 {
+            number -= 1;
+            if !self.is_spare(number) {
+                continue;
+            }
+            let marked = self.transact(|tx| {
+                set_hole(tx, number, true)?;
+                let holes = tx.get(HEAP).holes.get().to_native();
+                tx.set(field!(HEAP, HeapHeader.holes), U64::from_native(holes + 1))
+            });
+            if marked.is_err() {
+                break;
+            }
+            // Should the system refuse, the span stays backed though marked: harmless.
+            let _ = self.mapping().punch(span_at(number).raw(), SPAN);
+            wanted -= 1;
+            released += 1;
+        }
+        released
+    }
+
+    /// Whether a span below the frontier is unused and backed.
+    fn is_spare(&self, number: u64) -> bool {
+        let header = self.get(region(number / SPANS_PER_REGION));
+        let bit = number % SPANS_PER_REGION;
+        let word = (bit / 64) as usize;
+        let busy = header.used[word].get().to_native() | header.holes[word].get().to_native();
+        busy >> (bit % 64) & 1 == 0
+    }
+}

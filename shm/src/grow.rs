@@ -1,0 +1,122 @@
+//! The thread that allocates memory ahead of need.
+//!
+//! Touching a page for the first time costs microseconds, so it happens here and not in the
+//! executor: the thread backs the range behind the heap's frontier and enters it into the page
+//! table, then moves the header's word `READY_END`. It writes nothing else.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+
+use crate::alloc::HeapHeader;
+use crate::header;
+use crate::layout::{self, SPAN};
+use crate::mapping::Mapping;
+use crate::record::U64;
+
+/// Smallest stretch that is allocated ahead, in bytes.
+const MIN_AHEAD: u64 = 4 << 20;
+/// Largest, reached when the arena is large.
+const MAX_AHEAD: u64 = 64 << 20;
+/// A stretch is backed in steps of this size, so that the executor sees progress.
+const STEP: u64 = 1 << 20;
+
+/// Handle of the thread; dropping it stops the thread.
+pub struct Grower {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    mapping: Arc<Mapping>,
+    stop: AtomicBool,
+    wanted: AtomicBool,
+}
+
+impl Grower {
+    /// Starts the thread; `None` if the system has no thread to give, and then growth waits.
+    pub fn start(mapping: Arc<Mapping>) -> Option<Grower> {
+        let shared = Arc::new(Shared {
+            mapping,
+            stop: AtomicBool::new(false),
+            wanted: AtomicBool::new(true),
+        });
+        let theirs = shared.clone();
+        let run = move || {
+            while !theirs.stop.load(Ordering::Acquire) {
+                if theirs.wanted.swap(false, Ordering::AcqRel) {
+                    theirs.grow();
+                } else {
+                    thread::park();
+                }
+            }
+        };
+        let thread = thread::Builder::new().name("grower".into()).spawn(run).ok()?;
+        Some(Grower { shared, thread: Some(thread) })
+    }
+
+    /// Has the thread look whether enough is ready. Cheap when it was woken already.
+    pub fn wake(&self) {
+        if self.shared.needs_growth() && !self.shared.wanted.swap(true, Ordering::AcqRel) {
+            self.thread.as_ref().inspect(|t| t.thread().unpark());
+        }
+    }
+}
+
+impl Drop for Grower {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    fn word(&self, index: usize) -> &std::sync::atomic::AtomicU64 {
+        let at = header::WORDS as usize + index * 8;
+        // SAFETY: a word of the header, which is always backed; aligned; accessed as an atomic.
+        unsafe { std::sync::atomic::AtomicU64::from_ptr(self.mapping.base().add(at).cast()) }
+    }
+
+    /// The heap's frontier. The executor may be changing it: an old value only means that less or
+    /// more than intended is ready.
+    fn frontier(&self) -> u64 {
+        let at = header::HEAP.raw() as usize + std::mem::offset_of!(HeapHeader, frontier);
+        // SAFETY: within the header; a volatile read of an aligned word.
+        let raw: U64 = unsafe { self.mapping.base().add(at).cast::<U64>().read_volatile() };
+        layout::HEAP + raw.to_native() * SPAN
+    }
+
+    fn target(&self) -> u64 {
+        let frontier = self.frontier();
+        let ahead = ((frontier - layout::HEAP) / 16).clamp(MIN_AHEAD, MAX_AHEAD);
+        (frontier + ahead).next_multiple_of(STEP).min(self.mapping.len())
+    }
+
+    fn needs_growth(&self) -> bool {
+        // Half of the stretch may be used up before the thread is woken.
+        let frontier = self.frontier();
+        let ready = self.word(header::READY_END).load(Ordering::Relaxed);
+        ready.saturating_sub(frontier) < (self.target() - frontier) / 2
+    }
+
+    fn grow(&self) {
+        loop {
+            let ready = self.word(header::READY_END).load(Ordering::Relaxed);
+            let cap = self.word(header::CAP).load(Ordering::Relaxed);
+            if ready >= self.target() || self.stop.load(Ordering::Acquire) {
+                return;
+            }
+            let step = STEP - ready % STEP;
+            // Holes are not counted here, so this stops early rather than late; the executor, which
+            // counts exactly, goes on by itself.
+            if ready + step - layout::HEAP > cap || self.mapping.back(ready, step).is_err() {
+                return;
+            }
+            self.mapping.populate(ready, step);
+            self.word(header::READY_END).fetch_max(ready + step, Ordering::Relaxed);
+        }
+    }
+}

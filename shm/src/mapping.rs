@@ -1,0 +1,182 @@
+//! One file behind one mapping: creating, sealing, locking, backing and releasing ranges.
+
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use memmap2::{MmapOptions, MmapRaw};
+use nix::fcntl::{FallocateFlags, FcntlArg, Flock, FlockArg, SealFlag, fallocate, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+
+use crate::error::OpenError;
+
+/// A mapped arena file. Unmapped and closed when dropped.
+pub struct Mapping {
+    map: MmapRaw,
+    file: Backing,
+}
+
+/// A memfd is sealed; a named file cannot be (tmpfs and disks refuse seals), so it is locked.
+enum Backing {
+    Sealed(File),
+    Locked(Flock<File>),
+}
+
+impl Backing {
+    fn file(&self) -> &File {
+        match self {
+            Backing::Sealed(file) => file,
+            Backing::Locked(lock) => lock,
+        }
+    }
+}
+
+impl Mapping {
+    /// Makes a memfd of `reserve` (sparse) bytes and maps it.
+    pub fn create_memfd(reserve: u64) -> Result<Mapping, OpenError> {
+        let fd =
+            memfd_create(c"hotredis-arena", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)
+                .map_err(|e| OpenError::system("memfd_create", e))?;
+        let file = File::from(fd);
+        file.set_len(reserve).map_err(|e| OpenError::system("ftruncate", e))?;
+        // The size never changes again, so neither a peer nor a bug can turn an access into SIGBUS
+        // by cutting the file.
+        let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
+        fcntl(&file, FcntlArg::F_ADD_SEALS(seals))
+            .map_err(|e| OpenError::system("sealing (F_ADD_SEALS)", e))?;
+        Mapping::map(Backing::Sealed(file), reserve)
+    }
+
+    /// Makes the named file of `reserve` (sparse) bytes if it is missing or empty, locks and maps
+    /// it. The flag says whether the file had content.
+    pub fn open_file(path: &Path, reserve: u64) -> Result<(Mapping, bool), OpenError> {
+        let error = |what| {
+            move |source: std::io::Error| OpenError::System {
+                what,
+                path: Some(path.to_owned()),
+                source,
+            }
+        };
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+            .map_err(error("open"))?;
+        let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, e)| {
+            if e == nix::errno::Errno::EWOULDBLOCK {
+                OpenError::Locked { path: path.to_owned() }
+            } else {
+                error("flock")(e.into())
+            }
+        })?;
+        let size = lock.metadata().map_err(error("fstat"))?.len();
+        if size == 0 {
+            lock.set_len(reserve).map_err(error("ftruncate"))?;
+        }
+        let length = if size == 0 { reserve } else { size };
+        if length < crate::layout::HEAP {
+            return Err(OpenError::Damaged {
+                why: format!("{} has {size} bytes, less than any arena", path.display()),
+            });
+        }
+        Ok((Mapping::map(Backing::Locked(lock), length)?, size != 0))
+    }
+
+    /// Maps an arena whose descriptor another process sent. A memfd must bear its seals.
+    pub fn from_fd(fd: OwnedFd) -> Result<Mapping, OpenError> {
+        let file = File::from(fd);
+        let size = file.metadata().map_err(|e| OpenError::system("fstat", e))?.len();
+        if size < crate::layout::HEAP || size > crate::layout::MAX_RESERVE {
+            return Err(OpenError::Damaged { why: format!("the descriptor has {size} bytes") });
+        }
+        // A named file refuses the question with EINVAL; its lock is shared with the sender through
+        // the one open file description.
+        if let Ok(bits) = fcntl(&file, FcntlArg::F_GET_SEALS)
+            && !SealFlag::from_bits_truncate(bits).contains(SealFlag::F_SEAL_SHRINK)
+            && is_memfd(&file)
+        {
+            return Err(OpenError::Damaged {
+                why: "the memfd is not sealed against shrinking".into(),
+            });
+        }
+        Mapping::map(Backing::Sealed(file), size)
+    }
+
+    fn map(file: Backing, length: u64) -> Result<Mapping, OpenError> {
+        let map = MmapOptions::new()
+            .len(length as usize)
+            .no_reserve_swap()
+            .map_raw(file.file())
+            .map_err(|e| OpenError::system("mmap", e))?;
+        // A core dump of the arena would delay the death of a generation by seconds per GiB.
+        map.advise(memmap2::Advice::DontDump).map_err(|e| OpenError::system("madvise", e))?;
+        Ok(Mapping { map, file })
+    }
+
+    /// The address of byte 0 in this process.
+    #[inline(always)]
+    pub fn base(&self) -> *mut u8 {
+        self.map.as_mut_ptr()
+    }
+
+    /// Bytes of address space, which is the (sparse) size of the file.
+    pub fn len(&self) -> u64 {
+        self.map.len() as u64
+    }
+
+    /// Never true: an arena has at least its header.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The descriptor, to be sent to a successor.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.file.file().as_fd()
+    }
+
+    /// Allocates the pages of a range, so that no later access can fail.
+    pub fn back(&self, start: u64, length: u64) -> std::io::Result<()> {
+        loop {
+            match fallocate(self.fd(), FallocateFlags::empty(), start as i64, length as i64) {
+                Err(nix::errno::Errno::EINTR) => continue,
+                done => return done.map_err(Into::into),
+            }
+        }
+    }
+
+    /// Enters the pages of a backed range into this process's page table for writing.
+    ///
+    /// Best effort: an old kernel refuses, and then the first touch costs a fault.
+    pub fn populate(&self, start: u64, length: u64) {
+        let _ =
+            self.map.advise_range(memmap2::Advice::PopulateWrite, start as usize, length as usize);
+    }
+
+    /// Gives the pages of a range back to the system; they read as zeros and must be backed again
+    /// before they are used.
+    pub fn punch(&self, start: u64, length: u64) -> std::io::Result<()> {
+        let how = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+        fallocate(self.fd(), how, start as i64, length as i64).map_err(Into::into)
+    }
+
+    /// The next backed range at or after `from`, as (start, end); `None` when there is none.
+    pub fn next_backed(&self, from: u64) -> Option<(u64, u64)> {
+        use nix::unistd::{Whence, lseek};
+        let start = lseek(self.fd(), from as i64, Whence::SeekData).ok()?;
+        let end = lseek(self.fd(), start, Whence::SeekHole).ok()?;
+        Some((start as u64, end as u64))
+    }
+
+    /// Bytes of memory (or disk) that the file occupies.
+    pub fn backed_bytes(&self) -> u64 {
+        use std::os::unix::fs::MetadataExt;
+        self.file.file().metadata().map(|m| m.blocks() * 512).unwrap_or(0)
+    }
+}
+
+fn is_memfd(file: &File) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    file.metadata().map(|m| m.nlink() == 0).unwrap_or(false)
+}

@@ -1,0 +1,241 @@
+//! Inserting, replacing, removing; splitting segments and doubling the directory.
+
+use super::*;
+use crate::error::OutOfMemory;
+use crate::tx::Tx;
+
+/// The one place where a slot of a bucket changes.
+#[inline(always)]
+pub(super) fn set_slot(
+    tx: &mut Tx<'_>,
+    slot: Off<Slot<U64>>,
+    content: u64,
+) -> Result<(), OutOfMemory> {
+    tx.set(slot, U64::from_native(content))
+}
+
+#[inline(always)]
+pub(super) fn change_displaced(
+    tx: &mut Tx<'_>,
+    home: Off<Bucket>,
+    by: i64,
+) -> Result<(), OutOfMemory> {
+    let meta = tx.get(home).meta.get().to_native();
+    tx.set(field!(home, Bucket.meta), U64::from_native(meta.wrapping_add_signed(by)))
+}
+
+#[inline(always)]
+pub(super) fn change_len(tx: &mut Tx<'_>, table: Off<Table>, by: i64) -> Result<(), OutOfMemory> {
+    let len = len(tx, table).wrapping_add_signed(by);
+    tx.set(field!(table, Table.len), U64::from_native(len))
+}
+
+/// Adds an entry. The caller knows that no entry with an equal key is there.
+///
+/// # Errors
+///
+/// [`OutOfMemory`] if the table cannot grow, be it that the arena is full or that more entries than
+/// a segment holds share the first 22 bits of their hashes and their home (which a keyed hash makes
+/// impossible in practice).
+pub fn insert(
+    tx: &mut Tx<'_>,
+    table: Off<Table>,
+    hash: u64,
+    entry: Off<u8>,
+) -> Result<(), OutOfMemory> {
+    debug_assert!(entry.raw() % 8 == 0 && !entry.is_null());
+    if tx.get(table).directory.get().is_null() {
+        first_segment(tx, table)?;
+    }
+    loop {
+        let segment = segment_of(tx, table, hash);
+        if let Some((slot, displacement)) = free_slot(tx, segment, home_of(hash)) {
+            let content = SlotContent { entry, displacement, tag: hash >> (64 - TAG_BITS) };
+            set_slot(tx, slot, content.encode())?;
+            if displacement > 0 {
+                change_displaced(tx, bucket_at(segment, home_of(hash)), 1)?;
+            }
+            return change_len(tx, table, 1);
+        }
+        split(tx, table, hash, segment)?;
+    }
+}
+
+/// Makes another block the entry at a place: same key, same hash.
+pub fn replace(tx: &mut Tx<'_>, place: &Place, entry: Off<u8>) -> Result<(), OutOfMemory> {
+    let old = SlotContent::decode(tx.get(place.slot).get().to_native());
+    debug_assert_eq!(old.entry, place.entry);
+    set_slot(tx, place.slot, SlotContent { entry, ..old }.encode())
+}
+
+/// Takes the entry at a place out of the table. Its block is the caller's to free.
+pub fn remove(tx: &mut Tx<'_>, table: Off<Table>, place: &Place) -> Result<(), OutOfMemory> {
+    set_slot(tx, place.slot, 0)?;
+    if place.displacement > 0 {
+        change_displaced(tx, place.home, -1)?;
+    }
+    change_len(tx, table, -1)
+}
+
+#[inline(always)]
+fn free_slot(view: &View, segment: Off<SegmentHeader>, home: u64) -> Option<(Off<Slot<U64>>, u64)> {
+    let mut bucket = home;
+    for displacement in 0..=MAX_DISPLACEMENT {
+        let at = bucket_at(segment, bucket);
+        let free = view.get(at).slots.iter().position(|slot| slot.get().to_native() == 0);
+        if let Some(i) = free {
+            return Some((slot_at(at, i), displacement));
+        }
+        bucket = next_bucket(bucket);
+    }
+    None
+}
+
+fn first_segment(tx: &mut Tx<'_>, table: Off<Table>) -> Result<(), OutOfMemory> {
+    let segment = new_segment(tx, &Image::EMPTY, 0, U64::from_native(0))?;
+    let directory = tx.alloc(size_of::<Off<SegmentHeader>>() as u64)?;
+    tx.init(&directory, 0, segment);
+    tx.set(field!(table, Table.directory), directory.off().cast())?;
+    tx.set(field!(table, Table.depth), U32::from_native(0))
+}
+
+/// The buckets of a segment under construction, outside of the arena.
+pub(super) struct Image {
+    buckets: [[u64; SLOTS + 1]; BUCKETS as usize],
+}
+
+impl Image {
+    pub(super) const EMPTY: Image = Image { buckets: [[0; SLOTS + 1]; BUCKETS as usize] };
+
+    /// Puts an entry as near to its home as there is room.
+    pub(super) fn place(&mut self, home: u64, content: SlotContent) -> bool {
+        let mut bucket = home;
+        for displacement in 0..=MAX_DISPLACEMENT {
+            let slots = &mut self.buckets[bucket as usize][1..];
+            if let Some(slot) = slots.iter_mut().find(|slot| **slot == 0) {
+                *slot = SlotContent { displacement, ..content }.encode();
+                if displacement > 0 {
+                    self.buckets[home as usize][0] += 1;
+                }
+                return true;
+            }
+            bucket = next_bucket(bucket);
+        }
+        false
+    }
+
+    /// Puts an entry just where it was in the segment it comes from.
+    fn place_as_before(&mut self, bucket: u64, slot: usize, home: u64, content: SlotContent) {
+        self.buckets[bucket as usize][slot + 1] = content.encode();
+        if content.displacement > 0 {
+            self.buckets[home as usize][0] += 1;
+        }
+    }
+}
+
+pub(super) fn new_segment(
+    tx: &mut Tx<'_>,
+    image: &Image,
+    depth: u32,
+    hint: U64,
+) -> Result<Off<SegmentHeader>, OutOfMemory> {
+    let fresh = tx.alloc(SEGMENT_BYTES)?;
+    let header = SegmentHeader {
+        depth: U32::from_native(depth),
+        reserved: U32::from_native(0),
+        hint: Hint::new(hint),
+        rest: [0; 48],
+    };
+    tx.init(&fresh, 0, header);
+    for (i, bucket) in image.buckets.iter().enumerate() {
+        tx.init(&fresh, 64 + i as u64 * 64, bucket.map(U64::from_native));
+    }
+    Ok(fresh.off().cast())
+}
+
+/// Calls `each` with (bucket, slot, home, content) of every entry of a segment.
+pub(super) fn each_entry(
+    view: &View,
+    segment: Off<SegmentHeader>,
+    mut each: impl FnMut(u64, usize, u64, SlotContent),
+) {
+    for bucket in 0..BUCKETS {
+        for (i, slot) in view.get(bucket_at(segment, bucket)).slots.iter().enumerate() {
+            let slot = slot.get().to_native();
+            if slot != 0 {
+                let content = SlotContent::decode(slot);
+                let home = (bucket + BUCKETS - content.displacement) % BUCKETS;
+                each(bucket, i, home, content);
+            }
+        }
+    }
+}
+
+/// Splits a segment in two by the next bit of the hash.
+fn split(
+    tx: &mut Tx<'_>,
+    table: Off<Table>,
+    hash: u64,
+    segment: Off<SegmentHeader>,
+) -> Result<(), OutOfMemory> {
+    let header = tx.read(segment);
+    let depth = header.depth.to_native();
+    if depth == TAG_BITS {
+        return Err(OutOfMemory);
+    }
+    if depth == tx.get(table).depth.get().to_native() {
+        double_directory(tx, table)?;
+    }
+    let side = |content: &SlotContent| (content.tag >> (TAG_BITS - 1 - depth) & 1) as usize;
+    let mut halves = [Image::EMPTY, Image::EMPTY];
+    let mut fits = true;
+    each_entry(tx, segment, |_, _, home, content| {
+        fits &= halves[side(&content)].place(home, content);
+    });
+    if !fits {
+        // Another order of insertion can, rarely, leave an entry without room. The old places
+        // always do.
+        halves = [Image::EMPTY, Image::EMPTY];
+        each_entry(tx, segment, |bucket, slot, home, content| {
+            halves[side(&content)].place_as_before(bucket, slot, home, content);
+        });
+    }
+    let low = new_segment(tx, &halves[0], depth + 1, header.hint.get())?;
+    let high = new_segment(tx, &halves[1], depth + 1, header.hint.get())?;
+    point_directory(tx, table, hash, depth, [low, high])?;
+    tx.free(segment)
+}
+
+/// Lets the directory's entries for the first `depth` bits of the hash lead to two segments, half
+/// each.
+pub(super) fn point_directory(
+    tx: &mut Tx<'_>,
+    table: Off<Table>,
+    hash: u64,
+    depth: u32,
+    halves: [Off<SegmentHeader>; 2],
+) -> Result<(), OutOfMemory> {
+    let record = tx.read(table);
+    let entries = 1u64 << (record.depth.get().to_native() - depth);
+    let first = directory_index(hash, depth) * entries;
+    for i in 0..entries {
+        let half = halves[(i >= entries / 2) as usize];
+        let entry = record.directory.get().nth(first + i);
+        tx.set(entry.cast::<Slot<Off<SegmentHeader>>>(), half)?;
+    }
+    Ok(())
+}
+
+fn double_directory(tx: &mut Tx<'_>, table: Off<Table>) -> Result<(), OutOfMemory> {
+    let record = tx.read(table);
+    let (old, depth) = (record.directory.get(), record.depth.get().to_native());
+    let entries = 1u64 << depth;
+    let fresh = tx.alloc(entries * 2 * 8)?;
+    for i in 0..entries {
+        let segment = tx.read(old.nth(i));
+        tx.init(&fresh, i * 16, [segment, segment]);
+    }
+    tx.set(field!(table, Table.directory), fresh.off().cast())?;
+    tx.set(field!(table, Table.depth), U32::from_native(depth + 1))?;
+    tx.free(old)
+}

@@ -1,0 +1,138 @@
+//! Taking tables apart in small steps, and joining segments that have become sparse.
+
+use super::change::{
+    Image, change_displaced, change_len, each_entry, new_segment, point_directory, set_slot,
+};
+use super::*;
+use crate::error::OutOfMemory;
+use crate::tx::Tx;
+
+/// How far a step of [`drain_step`] came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drained {
+    /// There is more.
+    More,
+    /// The table is empty and has no memory of its own any more.
+    All,
+}
+
+/// Takes up to `limit` entries out of the table, gives each to `each` (which frees what hangs on
+/// it), and frees segments as they become empty and the directory at the end.
+///
+/// Meant for tables that nobody else uses any more: segments of a table under way lead nowhere.
+pub fn drain_step(
+    tx: &mut Tx<'_>,
+    table: Off<Table>,
+    limit: usize,
+    mut each: impl FnMut(&mut Tx<'_>, Off<u8>) -> Result<(), OutOfMemory>,
+) -> Result<Drained, OutOfMemory> {
+    let record = tx.read(table);
+    let directory = record.directory.get();
+    if directory.is_null() {
+        return Ok(Drained::All);
+    }
+    // Drained segments leave null entries at the directory's start.
+    let entries = 1u64 << record.depth.get().to_native();
+    let mut index = first_left(tx, directory, entries);
+    let mut left = limit;
+    while index < entries && left > 0 {
+        let segment = tx.read(directory.nth(index));
+        left -= drain_segment(tx, table, segment, left, &mut each)?;
+        if left == 0 {
+            return Ok(Drained::More);
+        }
+        let span = 1u64 << (record.depth.get().to_native() - tx.get(segment).depth.to_native());
+        tx.free(segment)?;
+        tx.fill(directory.nth(index).cast(), 0, (span * 8) as usize)?;
+        index += span;
+    }
+    if index < entries {
+        return Ok(Drained::More);
+    }
+    tx.set(field!(table, Table.directory), Off::NULL)?;
+    tx.set(field!(table, Table.depth), U32::from_native(0))?;
+    tx.free(directory)?;
+    Ok(Drained::All)
+}
+
+/// Index of the first directory entry that is not null. Drained ones form a prefix.
+fn first_left(view: &View, directory: Off<Off<SegmentHeader>>, entries: u64) -> u64 {
+    view.array(directory, entries as usize).partition_point(|segment| segment.is_null()) as u64
+}
+
+/// Takes up to `limit` entries out of a segment; gives their number. Fewer than `limit` means that
+/// the segment is empty.
+fn drain_segment(
+    tx: &mut Tx<'_>,
+    table: Off<Table>,
+    segment: Off<SegmentHeader>,
+    limit: usize,
+    each: &mut impl FnMut(&mut Tx<'_>, Off<u8>) -> Result<(), OutOfMemory>,
+) -> Result<usize, OutOfMemory> {
+    let mut found = Vec::new();
+    each_entry(tx, segment, |bucket, slot, home, content| {
+        if found.len() < limit {
+            found.push((bucket, slot, home, content));
+        }
+    });
+    for &(bucket, slot, home, content) in &found {
+        each(tx, content.entry)?;
+        set_slot(tx, slot_at(bucket_at(segment, bucket), slot), 0)?;
+        if content.displacement > 0 {
+            change_displaced(tx, bucket_at(segment, home), -1)?;
+        }
+    }
+    change_len(tx, table, -(found.len() as i64))?;
+    Ok(found.len())
+}
+
+/// Entries that two halves may hold together and still be joined: well below what a segment holds,
+/// so that a join is not soon followed by a split.
+const JOIN_BELOW: usize = (BUCKETS as usize * SLOTS) / 3;
+
+/// Looks at the segment of a hash, and joins it with its sibling if both are sparse. Gives the first
+/// hash behind what was looked at, or `None` at the end of the table.
+///
+/// A cursor of [`scan_step`] stays valid across it.
+pub fn shrink_step(
+    tx: &mut Tx<'_>,
+    table: Off<Table>,
+    hash: u64,
+) -> Result<Option<u64>, OutOfMemory> {
+    let segment = segment_of(tx, table, hash);
+    if segment.is_null() {
+        return Ok(None);
+    }
+    let depth = tx.get(segment).depth.to_native();
+    if depth == 0 {
+        return Ok(None);
+    }
+    let parent = directory_index(hash, depth) >> 1;
+    let low_hash = parent << 1 << (64 - depth);
+    let high_hash = low_hash | 1 << (64 - depth);
+    let next = (directory_index(hash, depth) + 1).checked_mul(1 << (64 - depth));
+    let (low, high) = (segment_of(tx, table, low_hash), segment_of(tx, table, high_hash));
+    let equal = tx.get(low).depth.to_native() == tx.get(high).depth.to_native();
+    let mut entries = 0;
+    if equal {
+        for half in [low, high] {
+            each_entry(tx, half, |_, _, _, _| entries += 1);
+        }
+    }
+    if !equal || entries > JOIN_BELOW {
+        return Ok(next);
+    }
+    let mut image = Image::EMPTY;
+    let mut fits = true;
+    for half in [low, high] {
+        each_entry(tx, half, |_, _, home, content| fits &= image.place(home, content));
+    }
+    if fits {
+        let hint = tx.get(low).hint.get().to_native().min(tx.get(high).hint.get().to_native());
+        let joined = new_segment(tx, &image, depth - 1, U64::from_native(hint))?;
+        point_directory(tx, table, low_hash, depth - 1, [joined, joined])?;
+        tx.free(low)?;
+        tx.free(high)?;
+    }
+    Ok(next)
+}

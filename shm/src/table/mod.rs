@@ -1,0 +1,245 @@
+//! A hash table that grows without a stall: extendible hashing in segments of fixed size.
+//!
+//! The table maps 64-bit hashes to blocks ("entries"); it knows nothing of their content, so
+//! look-ups take a closure that compares keys.
+//!
+//! ```text
+//! Table ──▶ directory: 2^depth offsets, indexed by the top bits of the hash
+//!             └─▶ segment (4032 bytes): header, 62 buckets
+//!                   └─ bucket (64 bytes): meta word, 7 slots
+//!                        └─ slot: tag (22 top bits of the hash) | displacement (2) | offset / 8 (40)
+//! ```
+//!
+//! - The home bucket comes from the low 32 bits of the hash. An entry that finds it full goes to
+//!   one of the next three (its displacement); the home's meta word counts those, so that a look-up
+//!   goes on only where needed: usually it touches one line of the directory, one bucket, one entry.
+//! - A segment with no room is split in two by the next bit of the hash, which the tags hold, so no
+//!   entry is touched. The halves are new blocks, the old one is freed at the commit: the log stays
+//!   small. Only the directory's doubling costs more than a segment: a copy of 8 bytes a segment.
+//! - Every change of a slot goes through [`set_slot`], which knows the bucket: the hook for
+//!   versions (snapshots).
+//!
+//! After Fagin, Nievergelt, Pippenger and Strong, "Extendible hashing" (1979); fixed segments of
+//! cache-line buckets as in Lu et al., "Dash" (2020).
+
+mod change;
+mod drain;
+mod scan;
+
+pub use change::{insert, remove, replace};
+pub use drain::{Drained, drain_step, shrink_step};
+pub use scan::{Scan, for_each, random_entry, scan_step, segments};
+pub(crate) use scan::{check_segment, for_each_in};
+
+use crate::arena::View;
+use crate::field;
+use crate::off::Off;
+use crate::record;
+use crate::record::{Hint, Slot, U32, U64};
+
+/// Changes whenever the hash function or the meaning of its bits changes. SipHash-1-3 with the
+/// header's key.
+pub const HASH_VERSION: u64 = 1;
+
+/// Buckets in a segment.
+pub const BUCKETS: u64 = 62;
+/// Slots in a bucket.
+pub const SLOTS: usize = 7;
+/// How far from its home bucket an entry may lie.
+pub const MAX_DISPLACEMENT: u64 = 3;
+/// Top bits of the hash that a slot holds; the deepest that a segment can be.
+pub const TAG_BITS: u32 = 22;
+
+const OFFSET_BITS: u32 = 40;
+const OFFSET_MASK: u64 = (1 << OFFSET_BITS) - 1;
+/// The part of a meta word that counts entries displaced from this bucket.
+const DISPLACED_MASK: u64 = 0xff;
+
+record! {
+    /// A table; stands inside its owner's record.
+    pub struct Table {
+        /// The directory, null while the table has never held anything.
+        pub directory: Slot<Off<Off<SegmentHeader>>>,
+        /// Entries in the table.
+        pub len: Slot<U64>,
+        /// The directory has 2^depth entries.
+        pub depth: Slot<U32>,
+    }
+}
+
+record! {
+    /// The first line of a segment.
+    pub struct SegmentHeader {
+        /// Top bits of the hash that all entries share.
+        pub depth: U32,
+        /// Unused.
+        pub reserved: U32,
+        /// A word for the table's owner, carried over to both halves of a split.
+        pub hint: Hint<U64>,
+        /// Unused.
+        pub rest: [u8; 48],
+    }
+}
+
+record! {
+    /// One cache line of slots.
+    pub struct Bucket {
+        /// Low byte: entries displaced from here to the next buckets. The rest is for versions.
+        pub meta: Slot<U64>,
+        /// Entries; zero is an empty slot.
+        pub slots: [Slot<U64>; SLOTS],
+    }
+}
+
+/// Bytes of a segment.
+pub const SEGMENT_BYTES: u64 = 64 + BUCKETS * 64;
+
+const _: () = assert!(size_of::<SegmentHeader>() == 64 && size_of::<Bucket>() == 64);
+
+impl Table {
+    /// A table without entries; takes no memory beside its record.
+    pub const EMPTY: Table = Table {
+        directory: Slot::new(Off::NULL),
+        len: Slot::new(U64::from_native(0)),
+        depth: Slot::new(U32::from_native(0)),
+    };
+}
+
+/// Where an entry was found; valid until the table changes.
+#[derive(Debug, Clone, Copy)]
+pub struct Place {
+    /// The entry's block.
+    pub entry: Off<u8>,
+    slot: Off<Slot<U64>>,
+    home: Off<Bucket>,
+    displacement: u64,
+}
+
+/// A decoded slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct SlotContent {
+    entry: Off<u8>,
+    displacement: u64,
+    /// Top bits of the hash.
+    tag: u64,
+}
+
+impl SlotContent {
+    #[inline(always)]
+    fn decode(slot: u64) -> SlotContent {
+        SlotContent {
+            entry: Off::new((slot & OFFSET_MASK) << 3),
+            displacement: slot >> OFFSET_BITS & MAX_DISPLACEMENT,
+            tag: slot >> (64 - TAG_BITS),
+        }
+    }
+
+    #[inline(always)]
+    fn encode(self) -> u64 {
+        self.tag << (64 - TAG_BITS) | self.displacement << OFFSET_BITS | self.entry.raw() >> 3
+    }
+}
+
+#[inline(always)]
+fn home_of(hash: u64) -> u64 {
+    (u64::from(hash as u32) * BUCKETS) >> 32
+}
+
+#[inline(always)]
+fn directory_index(hash: u64, depth: u32) -> u64 {
+    // A shift by 64 is the empty prefix.
+    hash.checked_shr(64 - depth).unwrap_or(0)
+}
+
+#[inline(always)]
+fn bucket_at(segment: Off<SegmentHeader>, bucket: u64) -> Off<Bucket> {
+    segment.byte_add::<Bucket>(64).nth(bucket)
+}
+
+#[inline(always)]
+fn next_bucket(bucket: u64) -> u64 {
+    if bucket + 1 == BUCKETS { 0 } else { bucket + 1 }
+}
+
+#[inline(always)]
+fn slot_at(bucket: Off<Bucket>, slot: usize) -> Off<Slot<U64>> {
+    field!(bucket, Bucket.slots).cast::<Slot<U64>>().nth(slot as u64)
+}
+
+/// The segment that a hash belongs to; null in a table that has never held anything.
+#[inline(always)]
+fn segment_of(view: &View, table: Off<Table>, hash: u64) -> Off<SegmentHeader> {
+    let record = view.get(table);
+    let directory = record.directory.get();
+    if directory.is_null() {
+        return Off::NULL;
+    }
+    let index = directory_index(hash, record.depth.get().to_native());
+    view.read(directory.nth(index))
+}
+
+impl View {
+    /// The hash of a key: SipHash-1-3 with this arena's random key, so that nobody outside can
+    /// choose keys that collide.
+    #[inline]
+    pub fn hash(&self, key: &[u8]) -> u64 {
+        siphasher::sip::SipHasher13::new_with_key(&self.header().hash_key).hash(key)
+    }
+}
+
+/// Fetches the bucket of a hash into the cache ahead of a look-up.
+#[inline]
+pub fn prefetch(view: &View, table: Off<Table>, hash: u64) {
+    let segment = segment_of(view, table, hash);
+    if !segment.is_null() {
+        view.prefetch(bucket_at(segment, home_of(hash)));
+    }
+}
+
+/// Looks an entry up: the one with this hash for whose block `matches` says yes.
+#[inline]
+pub fn find(
+    view: &View,
+    table: Off<Table>,
+    hash: u64,
+    mut matches: impl FnMut(&View, Off<u8>) -> bool,
+) -> Option<Place> {
+    let segment = segment_of(view, table, hash);
+    if segment.is_null() {
+        return None;
+    }
+    let mut bucket = home_of(hash);
+    let home = bucket_at(segment, bucket);
+    let tag = hash >> (64 - TAG_BITS);
+    for displacement in 0..=MAX_DISPLACEMENT {
+        let at = bucket_at(segment, bucket);
+        let want = tag << 2 | displacement;
+        for (i, slot) in view.get(at).slots.iter().enumerate() {
+            let slot = slot.get().to_native();
+            // The offset 0 is no entry, so an empty slot never passes.
+            if slot >> OFFSET_BITS == want && slot & OFFSET_MASK != 0 {
+                let entry = SlotContent::decode(slot).entry;
+                if matches(view, entry) {
+                    return Some(Place { entry, slot: slot_at(at, i), home, displacement });
+                }
+            }
+        }
+        if displacement == 0 && view.get(home).meta.get().to_native() & DISPLACED_MASK == 0 {
+            return None;
+        }
+        bucket = next_bucket(bucket);
+    }
+    None
+}
+
+/// Number of entries.
+#[inline(always)]
+pub fn len(view: &View, table: Off<Table>) -> u64 {
+    view.get(table).len.get().to_native()
+}
+
+/// The header of the segment that a hash belongs to, for the owner's hint.
+pub fn segment_hint(view: &View, table: Off<Table>, hash: u64) -> Option<Off<Hint<U64>>> {
+    let segment = segment_of(view, table, hash);
+    (!segment.is_null()).then(|| field!(segment, SegmentHeader.hint))
+}

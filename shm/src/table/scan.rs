@@ -1,0 +1,144 @@
+//! Walking a table, all at once or with a cursor that stays valid whatever happens in between.
+
+use super::change::each_entry;
+use super::*;
+
+/// Bits of a cursor that hold a prefix of the hash; the home bucket stands above them.
+const PREFIX_BITS: u32 = 40;
+
+/// What a step of a scan gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scan {
+    /// Where to go on; 0 when the scan is complete.
+    pub cursor: u64,
+    /// Entries that the step visited.
+    pub visited: u64,
+}
+
+/// Visits the entries of one home bucket of one segment, and says where to go on.
+///
+/// A cursor is a point in a fixed order of all hashes: by home bucket, then by the top 40 bits.
+/// Neither splits nor merges nor the directory's growth change an entry's place in that order, so
+/// an entry that is there from the first step to the last is visited at least once, whatever else
+/// happens. Any number is accepted as a cursor.
+pub fn scan_step(
+    view: &View,
+    table: Off<Table>,
+    cursor: u64,
+    mut each: impl FnMut(&View, Off<u8>),
+) -> Scan {
+    let (home, prefix) = (cursor >> PREFIX_BITS, cursor & ((1 << PREFIX_BITS) - 1));
+    let hash = prefix << (64 - PREFIX_BITS);
+    let segment = segment_of(view, table, hash);
+    if segment.is_null() || home >= BUCKETS {
+        return Scan { cursor: 0, visited: 0 };
+    }
+    let mut visited = 0;
+    let mut bucket = home;
+    for displacement in 0..=MAX_DISPLACEMENT {
+        for slot in &view.get(bucket_at(segment, bucket)).slots {
+            let slot = slot.get().to_native();
+            let content = SlotContent::decode(slot);
+            if slot != 0 && content.displacement == displacement {
+                visited += 1;
+                each(view, content.entry);
+            }
+        }
+        bucket = next_bucket(bucket);
+    }
+    let depth = view.get(segment).depth.to_native();
+    let size = 1u64 << (PREFIX_BITS - depth);
+    let next = (prefix & !(size - 1)) + size;
+    let cursor = if next < 1 << PREFIX_BITS {
+        home << PREFIX_BITS | next
+    } else if home + 1 < BUCKETS {
+        (home + 1) << PREFIX_BITS
+    } else {
+        0
+    };
+    Scan { cursor, visited }
+}
+
+/// Calls `each` with the first hash of every segment, its header and the number of top bits that
+/// its entries share, in the order of the hashes.
+pub fn segments(
+    view: &View,
+    table: Off<Table>,
+    mut each: impl FnMut(u64, Off<SegmentHeader>, u32),
+) {
+    let record = view.read(table);
+    let directory = record.directory.get();
+    if directory.is_null() {
+        return;
+    }
+    let table_depth = record.depth.get().to_native();
+    let mut index = 0;
+    while index < 1 << table_depth {
+        let segment = view.read(directory.nth(index));
+        let depth = view.get(segment).depth.to_native();
+        let hash = index.checked_shl(64 - table_depth).unwrap_or(0);
+        each(hash, segment, depth);
+        index += 1 << (table_depth - depth);
+    }
+}
+
+/// Calls `each` with every entry.
+pub fn for_each(view: &View, table: Off<Table>, mut each: impl FnMut(&View, Off<u8>)) {
+    segments(view, table, |_, segment, _| {
+        each_entry(view, segment, |_, _, _, content| each(view, content.entry));
+    });
+}
+
+/// An entry chosen at random: every entry has a chance, though not exactly the same one. `None` if
+/// the table is empty.
+pub fn random_entry(
+    view: &View,
+    table: Off<Table>,
+    mut random: impl FnMut() -> u64,
+) -> Option<Off<u8>> {
+    const TRIES: usize = 64;
+    if len(view, table) == 0 {
+        return None;
+    }
+    for _ in 0..TRIES {
+        let segment = segment_of(view, table, random());
+        // One slot of the segment: a fair choice among those of segments of equal depth.
+        let choice = random();
+        let bucket = bucket_at(segment, choice % BUCKETS);
+        let slot = view.get(bucket).slots[(choice >> 32) as usize % SLOTS].get().to_native();
+        if slot != 0 {
+            return Some(SlotContent::decode(slot).entry);
+        }
+    }
+    // Sparse: the first entry behind a random point, round to the start if need be.
+    let mut cursor = (random() % BUCKETS) << PREFIX_BITS | random() >> (64 - PREFIX_BITS);
+    loop {
+        let mut found = Vec::new();
+        let step = scan_step(view, table, cursor, |_, entry| found.push(entry));
+        if !found.is_empty() {
+            return Some(found[random() as usize % found.len()]);
+        }
+        cursor = step.cursor;
+    }
+}
+
+/// Calls `each` with every entry of a segment.
+pub(crate) fn for_each_in(view: &View, segment: Off<SegmentHeader>, mut each: impl FnMut(Off<u8>)) {
+    each_entry(view, segment, |_, _, _, content| each(content.entry));
+}
+
+/// What is wrong with a segment's counts of displaced entries.
+pub(crate) fn check_segment(view: &View, segment: Off<SegmentHeader>) -> Vec<String> {
+    let mut displaced = [0; BUCKETS as usize];
+    each_entry(view, segment, |_, _, home, content| {
+        displaced[home as usize] += u64::from(content.displacement > 0);
+    });
+    let wrong = |bucket: &u64| {
+        let meta = view.get(bucket_at(segment, *bucket)).meta.get().to_native();
+        meta & DISPLACED_MASK != displaced[*bucket as usize]
+    };
+    (0..BUCKETS)
+        .filter(wrong)
+        .map(|bucket| format!("bucket {bucket} of segment {segment:?} miscounts displaced entries"))
+        .collect()
+}

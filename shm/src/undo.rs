@@ -1,0 +1,151 @@
+//! The undo log: what a transaction needs so that it can be taken back.
+//!
+//! Before reachable memory is changed, its old content is appended to the log; before the log's
+//! length says so, the content is there. Everything hangs on the one word [`LogHeader::state`]:
+//!
+//! ```text
+//! bit  63      phase: 0 open, 1 freeing
+//! bit  62      which of the two payload records is current
+//! bits 61..31  frees: entries of the list of blocks to be freed
+//! bits 30..0   undo: length of the log in 8-byte words
+//! ```
+//!
+//! *Open*, both zero: no transaction, or one that has changed nothing. *Open*: an unfinished
+//! transaction; to take it back is to play the log backwards and forget the frees. The store that
+//! sets the length back to zero commits. If blocks are to be freed, the same store enters the phase
+//! *freeing*: each (small batch of) free is a little transaction with the same log, whose commit is
+//! the store that shortens the list. A death amid it takes back the unfinished batch and goes on.
+//!
+//! A log entry is one word, `offset << 20 | bytes`, then the old bytes, padded to whole words.
+//! Recovery reads entries forwards and applies them backwards, because a place may be logged twice.
+//!
+//! Only the compiler could reorder the stores to harm: a process that dies has executed its stores
+//! in program order, and other processes see all of them. Hence [`order`] and no CPU fences.
+
+use std::sync::atomic::{AtomicU64, Ordering, compiler_fence};
+
+use crate::arena::View;
+use crate::header;
+use crate::layout;
+use crate::record;
+use crate::record::U64;
+
+/// What a commit publishes beside the transaction's writes: the user's own few words.
+pub type Payload = [u64; 4];
+
+record! {
+    /// The log's header, at a fixed place of the arena's header page.
+    pub struct LogHeader {
+        /// The state word; accessed as an atomic only.
+        state: U64,
+        /// Two payload records, in turn; accessed through raw places only.
+        payloads: [[U64; 4]; 2],
+    }
+}
+
+/// Keeps the compiler from moving stores across.
+#[inline(always)]
+pub(crate) fn order() {
+    compiler_fence(Ordering::SeqCst);
+}
+
+/// The decoded state word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct State {
+    pub freeing: bool,
+    pub which: bool,
+    /// Entries of the list of frees.
+    pub frees: u64,
+    /// Words of the log.
+    pub undo: u64,
+}
+
+const FIELD: u64 = (1 << 31) - 1;
+
+impl State {
+    #[inline(always)]
+    pub fn encode(self) -> u64 {
+        (self.freeing as u64) << 63 | (self.which as u64) << 62 | self.frees << 31 | self.undo
+    }
+
+    pub fn decode(word: u64) -> State {
+        State {
+            freeing: word >> 63 != 0,
+            which: word >> 62 & 1 != 0,
+            frees: word >> 31 & FIELD,
+            undo: word & FIELD,
+        }
+    }
+}
+
+const _: () = assert!(layout::UNDO_SIZE / 8 <= FIELD && layout::FREES_SIZE / 8 <= FIELD);
+
+/// Largest number of bytes in one entry; longer ranges take several.
+pub(crate) const MAX_ENTRY: usize = (1 << 20) - 8;
+
+#[inline(always)]
+pub(crate) fn entry(offset: u64, bytes: usize) -> u64 {
+    offset << 20 | bytes as u64
+}
+
+impl View {
+    #[inline(always)]
+    pub(crate) fn log_state(&self) -> &AtomicU64 {
+        let at = header::LOG.raw() as usize + std::mem::offset_of!(LogHeader, state);
+        // SAFETY: inside the header, which is always backed; 8-byte aligned; accessed as an atomic
+        // only.
+        unsafe { AtomicU64::from_ptr(self.base().add(at).cast()) }
+    }
+
+    #[inline(always)]
+    fn payload_place(&self, which: bool) -> *mut Payload {
+        let at = header::LOG.raw() as usize
+            + std::mem::offset_of!(LogHeader, payloads)
+            + which as usize * size_of::<Payload>();
+        // SAFETY: inside the header page.
+        unsafe { self.base().add(at).cast() }
+    }
+
+    /// What the last commit published.
+    pub fn payload(&self) -> Payload {
+        let state = State::decode(self.log_state().load(Ordering::Relaxed));
+        // SAFETY: inside the header, aligned, plain integers; only the owner writes it, and it
+        // writes the other one.
+        unsafe { self.payload_place(state.which).read() }
+    }
+
+    #[inline(always)]
+    pub(crate) fn write_payload(&self, which: bool, payload: &Payload) {
+        // SAFETY: as above; called by the owner only, for the record that is not current.
+        unsafe { self.payload_place(which).write(*payload) }
+    }
+
+    /// Plays the log of `words` words backwards.
+    pub(crate) fn undo_back_to(&self, from_word: u64, words: u64) {
+        let log = layout::UNDO;
+        let mut entries = Vec::new();
+        let mut at = from_word;
+        while at < words {
+            // SAFETY: within the log, whose first `words` words are backed and written.
+            let head = unsafe { self.base().add((log + at * 8) as usize).cast::<u64>().read() };
+            let bytes = (head & 0xf_ffff) as usize;
+            entries.push((at + 1, head >> 20, bytes));
+            at += 1 + (bytes as u64).div_ceil(8);
+        }
+        for (word, offset, bytes) in entries.into_iter().rev() {
+            assert!(offset + bytes as u64 <= self.len(), "the undo log leads outside the arena");
+            // SAFETY: the target was logged by a transaction, so it is mapped and backed; the log's
+            // range does not overlap it; nobody holds a reference into it (the caller is the owner,
+            // with exclusive access).
+            unsafe {
+                let old = self.base().add((log + word * 8) as usize);
+                let target = self.base().add(offset as usize);
+                if bytes == 8 {
+                    target.cast::<u64>().write_unaligned(old.cast::<u64>().read());
+                } else {
+                    std::ptr::copy_nonoverlapping(old, target, bytes);
+                }
+            }
+        }
+    }
+}
