@@ -1,0 +1,191 @@
+//! Steps 4 to 7: the freeze, the offer, and whose the arena is when something goes wrong.
+
+use std::time::Duration;
+
+use super::{Predecessor, State};
+use crate::error::{HandoffError, OwnerError, Phase};
+use crate::fence::{Fenced, holder, wait_dead};
+use crate::host::{Failure, MAX_PAYLOAD_BYTES, PredecessorHost, Quiesced, Recovery, Status, Wake};
+use crate::message::{Freeze, Goodbye, Message, Offer, Serving};
+use crate::owner::{Owner, OwnerWord};
+use crate::reason::{host_failed, last_word, violation};
+
+/// How long one call waits for the kernel to confirm a death, which takes it 0.1 ms.
+const FENCE_SLICE: Duration = Duration::from_millis(10);
+
+impl Predecessor {
+    /// Whether the successor is ready and the rest is little enough to be sent while nobody is
+    /// served.
+    pub(super) fn wants_freeze(&self) -> bool {
+        let news = self.window.items() + self.ledger.closed_len() + self.ledger.fresh_len();
+        matches!(self.state, State::Prepare { ready: Some(_) }) && news <= self.limits.freeze_news
+    }
+
+    /// Step 4: stops the server, sends the rest and offers the arena. To be called between two
+    /// commands, after [`Status::WantFreeze`].
+    pub fn freeze(&mut self, host: &mut dyn PredecessorHost) -> Status {
+        match self.freeze_and_offer(host) {
+            Ok(()) => Status::Frozen,
+            Err(reason) => self.abort(host, reason),
+        }
+    }
+
+    fn freeze_and_offer(&mut self, host: &mut dyn PredecessorHost) -> Result<(), HandoffError> {
+        self.check_successor_lock(host)?;
+        let quiesced = host.quiesce().map_err(|error| host_failed(Phase::Freeze, &error))?;
+        self.say_freeze(&quiesced)?;
+        self.send_last_news(host)?;
+        self.offer(host)?;
+        self.say_offer(quiesced)
+    }
+
+    /// Without its lock in the word, the successor could not be fenced; and the lock proves that
+    /// no earlier process of the same generation is left that could take in its place.
+    fn check_successor_lock(&self, host: &dyn PredecessorHost) -> Result<(), HandoffError> {
+        let State::Prepare { ready: Some(ready) } = &self.state else {
+            let reason = "freeze was called before the successor was ready".into();
+            return Err(HandoffError::Host { phase: self.phase(), reason });
+        };
+        let found = holder(host.executor_word(self.to));
+        if found == Some(ready.executor_tid) {
+            return Ok(());
+        }
+        let tid = ready.executor_tid;
+        Err(violation(
+            Phase::Freeze,
+            format!("its executor is thread {tid}, but the lock is held by {found:?}"),
+        ))
+    }
+
+    fn say_freeze(&mut self, quiesced: &Quiesced) -> Result<(), HandoffError> {
+        if quiesced.payload.len() > MAX_PAYLOAD_BYTES {
+            let reason = format!("the payload has {} bytes", quiesced.payload.len());
+            return Err(HandoffError::Host { phase: Phase::Freeze, reason });
+        }
+        let freeze = Freeze {
+            last_command_ns: quiesced.last_command_ns,
+            sockets: u32::try_from(self.ledger.fresh_len()).unwrap_or(u32::MAX),
+            closed: u32::try_from(self.ledger.closed_len()).unwrap_or(u32::MAX),
+        };
+        self.send_now(&Message::Freeze(freeze), &[])
+    }
+
+    fn offer(&mut self, host: &dyn PredecessorHost) -> Result<(), HandoffError> {
+        OwnerWord::new(host.owner_word()).offer(self.from, self.to)?;
+        self.enter(State::Offered, self.limits.take);
+        Ok(())
+    }
+
+    fn say_offer(&mut self, quiesced: Quiesced) -> Result<(), HandoffError> {
+        let offer = Offer {
+            from: self.from.get(),
+            to: self.to.get(),
+            set: self.ledger.told(),
+            payload: quiesced.payload,
+        };
+        self.send_now(&Message::Offer(offer), &[])
+    }
+
+    /// Takes the offer back. Returns `false` if the successor was faster; SERVING is waited for
+    /// then.
+    pub(super) fn withdraw(&mut self, host: &dyn PredecessorHost) -> Result<bool, HandoffError> {
+        match OwnerWord::new(host.owner_word()).withdraw(self.from, self.to) {
+            Ok(()) => Ok(true),
+            Err(OwnerError::Changed { found: Owner::Serving(owner), .. }) if owner == self.to => {
+                self.enter(State::Taken, self.limits.serving);
+                Ok(false)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// SERVING counts only if the word says the same.
+    pub(super) fn confirm_taken(
+        &mut self,
+        host: &dyn PredecessorHost,
+        serving: &Serving,
+    ) -> Result<(), HandoffError> {
+        let owner = OwnerWord::new(host.owner_word()).read()?;
+        if owner == Owner::Serving(self.to) && serving.generation == self.to.get() {
+            return Ok(());
+        }
+        Err(violation(
+            self.phase(),
+            format!("it says that {} serves, the owner word says {owner}", serving.generation),
+        ))
+    }
+
+    /// Step 7. Best effort: the end of this process says the same.
+    pub(super) fn say_goodbye(&mut self) {
+        let goodbye = Goodbye { generation: self.from.get() };
+        let _ = self.link.send(&Message::Goodbye(goodbye), &[]);
+    }
+
+    /// The one way out of a failed attempt. The owner word decides: what is still, or again, this
+    /// generation's is resumed; what the successor has taken is fenced first; what belongs to
+    /// anybody else is left alone.
+    pub(super) fn abort(&mut self, host: &mut dyn PredecessorHost, reason: HandoffError) -> Status {
+        let phase = self.phase();
+        tracing::warn!(from = %self.from, to = %self.to, %phase, %reason, "handoff failed");
+        let owner = OwnerWord::new(host.owner_word());
+        // If the withdrawal loses its race, the word has its final say.
+        let _ = owner.withdraw(self.from, self.to);
+        match owner.read() {
+            Ok(Owner::Serving(owner)) if owner == self.from => {
+                // Best effort: the end of the link says the same.
+                let _ = self.link.send(&last_word(&reason), &[]);
+                self.fail(reason, phase, Recovery::Resume)
+            }
+            Ok(Owner::Serving(owner)) if owner == self.to => {
+                self.enter(State::Fencing { reason, phase }, Duration::MAX);
+                self.kill_successor();
+                self.continue_fence(host)
+            }
+            _ => self.fail(reason, phase, Recovery::Exit),
+        }
+    }
+
+    /// Waits, a slice at a time, for the kernel to say that the successor's executor is gone, and
+    /// takes the arena back. Until then nobody may touch it, however long it lasts.
+    pub(super) fn continue_fence(&mut self, host: &mut dyn PredecessorHost) -> Status {
+        let word = host.executor_word(self.to);
+        match wait_dead(word, FENCE_SLICE) {
+            Ok(true) => {}
+            Ok(false) => return self.still_fencing(),
+            Err(error) => {
+                tracing::error!(%error, "cannot wait for the successor's executor");
+                return self.still_fencing();
+            }
+        }
+        let Some(fenced) = Fenced::observe(word, self.to) else { return self.still_fencing() };
+        let retaken = OwnerWord::new(host.owner_word()).retake_after_fence(&[&fenced], self.from);
+        let recovery = match retaken {
+            Ok(_) => Recovery::RecoverAndResume,
+            Err(error) => {
+                tracing::error!(%error, "the arena cannot be taken back");
+                Recovery::Exit
+            }
+        };
+        match std::mem::replace(&mut self.state, State::Over(recovery)) {
+            State::Fencing { reason, phase } => self.fail(reason, phase, recovery),
+            _ => super::over_already(recovery),
+        }
+    }
+
+    fn still_fencing(&mut self) -> Status {
+        self.kill_successor();
+        self.wake = Wake::Now;
+        Status::Frozen
+    }
+
+    fn kill_successor(&self) {
+        if let Err(error) = self.process.kill() {
+            tracing::error!(pid = self.process.pid(), %error, "the successor cannot be killed");
+        }
+    }
+
+    fn fail(&mut self, reason: HandoffError, phase: Phase, recovery: Recovery) -> Status {
+        self.finish(recovery);
+        Status::Failed(Failure { reason, recovery, phase })
+    }
+}

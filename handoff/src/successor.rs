@@ -1,0 +1,502 @@
+//! The side that takes over.
+//!
+//! Before it owns the arena this side has nothing else to do, so it blocks, with a deadline at
+//! every step. The order of calls is [`receive`](Successor::receive), [`take`](Successor::take),
+//! the server's first tick, [`serving`](Successor::serving). Between OFFER and the take nothing
+//! grows with sockets or data.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+
+use crate::clock::{Clock, MonotonicClock, nanos};
+use crate::cookie::socket_cookie;
+use crate::error::{DescriptorLimitError, HandoffError, LinkError, Phase};
+use crate::fence::{ExecutorLock, holder};
+use crate::host::SuccessorHost;
+use crate::link::{Link, Readiness, Received};
+use crate::message::{
+    Ack, Closed, Freeze, Hello, Identity, Listeners, Message, Offer, PROTOCOL_MAX, PROTOCOL_MIN,
+    PrecopyDone, Ready, Serving, SetDigest, Sockets, Ticket, Welcome,
+};
+use crate::owner::{Generation, OwnerWord};
+use crate::reason::{ended_by_peer, host_failed, last_word, unexpected, violation};
+use crate::rlimit::{ensure_descriptor_limit, open_descriptors};
+use crate::sockets::TicketSet;
+
+/// How long a successor waits at each step.
+#[derive(Debug, Clone, Copy)]
+pub struct SuccessorLimits {
+    /// For WELCOME after HELLO.
+    pub hello: Duration,
+    /// For each message of the pre-copy after the one before.
+    pub message: Duration,
+    /// For FREEZE after READY, news included.
+    pub freeze: Duration,
+    /// For OFFER after FREEZE. The predecessor is stopped meanwhile, so it is short.
+    pub offer: Duration,
+    /// For room to send a message in.
+    pub send: Duration,
+}
+
+impl Default for SuccessorLimits {
+    fn default() -> Self {
+        Self {
+            hello: Duration::from_secs(10),
+            message: Duration::from_secs(10),
+            freeze: Duration::from_secs(30),
+            offer: Duration::from_secs(1),
+            send: Duration::from_secs(1),
+        }
+    }
+}
+
+/// What was offered: the argument of [`Successor::take`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offered {
+    /// Generation that gives.
+    pub from: Generation,
+    /// Generation that this process will be.
+    pub to: Generation,
+    /// Sockets held.
+    pub sockets: u32,
+    /// `CLOCK_MONOTONIC` at the end of the predecessor's last command, in nanoseconds.
+    pub last_command_ns: u64,
+    /// What the predecessor's `quiesce` returned.
+    pub payload: Vec<u8>,
+    /// Who gives.
+    pub predecessor: Identity,
+}
+
+/// What the predecessor's end says after SERVING.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Farewell {
+    /// Nothing yet.
+    NotYet,
+    /// It has let go of everything: by GOODBYE, or by its end.
+    Gone,
+}
+
+/// The successor's end of a handoff.
+pub struct Successor {
+    link: Link,
+    identity: Identity,
+    limits: SuccessorLimits,
+    clock: Box<dyn Clock>,
+    held: TicketSet,
+    last_command_ns: u64,
+}
+
+impl Successor {
+    /// Prepares the successor's side over its end of the link.
+    #[must_use]
+    pub fn new(link: Link, identity: Identity, limits: SuccessorLimits) -> Self {
+        Self::with_clock(link, identity, limits, Box::new(MonotonicClock))
+    }
+
+    /// As [`new`](Self::new), with another clock.
+    #[must_use]
+    pub fn with_clock(
+        link: Link,
+        identity: Identity,
+        limits: SuccessorLimits,
+        clock: Box<dyn Clock>,
+    ) -> Self {
+        Self { link, identity, limits, clock, held: TicketSet::default(), last_command_ns: 0 }
+    }
+
+    /// Receives everything, up to the offer.
+    ///
+    /// # Errors
+    /// A [`HandoffError`]; the predecessor has been told, as far as it could be, and the process
+    /// should exit: it owns nothing.
+    pub fn receive(&mut self, host: &mut dyn SuccessorHost) -> Result<Offered, HandoffError> {
+        let result = self.receive_all(host);
+        if let Err(reason) = &result {
+            self.give_up(reason);
+        }
+        result
+    }
+
+    fn receive_all(&mut self, host: &mut dyn SuccessorHost) -> Result<Offered, HandoffError> {
+        let welcome = self.greet(host)?;
+        let (from, to) = generations(&welcome)?;
+        self.receive_arena(host)?;
+        let listeners = self.receive_listeners(host)?;
+        self.receive_sockets(host, listeners)?;
+        self.prepare(host, &welcome, to)?;
+        let freeze = self.await_freeze(host)?;
+        let offer = self.await_offer(host)?;
+        if (offer.from, offer.to) != (welcome.from, welcome.to) {
+            return Err(violation(
+                Phase::Offer,
+                format!("it offers {} to {}, not {from} to {to}", offer.from, offer.to),
+            ));
+        }
+        self.last_command_ns = freeze.last_command_ns;
+        Ok(Offered {
+            from,
+            to,
+            sockets: offer.set.count,
+            last_command_ns: freeze.last_command_ns,
+            payload: offer.payload,
+            predecessor: welcome.identity,
+        })
+    }
+
+    /// Step 2: HELLO, WELCOME, and the descriptor budget.
+    fn greet(&mut self, host: &mut dyn SuccessorHost) -> Result<Welcome, HandoffError> {
+        let hello = Hello {
+            protocol_min: PROTOCOL_MIN,
+            protocol_max: PROTOCOL_MAX,
+            pid: std::process::id(),
+            identity: self.identity.clone(),
+        };
+        self.send(Phase::Hello, &Message::Hello(hello))?;
+        let received = self.next(Phase::Hello, self.limits.hello)?;
+        let welcome = match received.message {
+            Message::Welcome(welcome) if received.fds.is_empty() => welcome,
+            other => return Err(unexpected(Phase::Hello, &other)),
+        };
+        if !(PROTOCOL_MIN..=PROTOCOL_MAX).contains(&welcome.protocol) {
+            return Err(violation(
+                Phase::Hello,
+                format!("it chose protocol {}, which was not on offer", welcome.protocol),
+            ));
+        }
+        host.judge(&welcome, &self.identity).map_err(HandoffError::Refused)?;
+        let open = open_descriptors().map_err(DescriptorLimitError::from)?;
+        ensure_descriptor_limit(open.saturating_add(welcome.descriptors))?;
+        // Clients that come later should find as much room as before, but what the hard limit
+        // forbids costs connections that do not exist yet, so it is no reason to refuse.
+        let _ = ensure_descriptor_limit(welcome.descriptor_limit);
+        Ok(welcome)
+    }
+
+    fn receive_arena(&mut self, host: &mut dyn SuccessorHost) -> Result<(), HandoffError> {
+        let received = self.next(Phase::Arena, self.limits.message)?;
+        let Message::Arena(arena) = received.message else {
+            return Err(unexpected(Phase::Arena, &received.message));
+        };
+        host.arena(&arena.payload, received.fds)
+            .map_err(|error| host_failed(Phase::Arena, &error))?;
+        self.acknowledge(Phase::Arena, arena.sequence)
+    }
+
+    /// Returns how many there are.
+    fn receive_listeners(&mut self, host: &mut dyn SuccessorHost) -> Result<u32, HandoffError> {
+        let Received { message, fds } = self.next(Phase::Listeners, self.limits.message)?;
+        let Message::Listeners(Listeners { sequence, descriptions }) = message else {
+            return Err(unexpected(Phase::Listeners, &message));
+        };
+        if descriptions.len() != fds.len() {
+            return Err(violation(
+                Phase::Listeners,
+                format!("{} listeners with {} descriptors", descriptions.len(), fds.len()),
+            ));
+        }
+        let count = u32::try_from(fds.len()).unwrap_or(u32::MAX);
+        host.listeners(descriptions.into_iter().zip(fds).collect())
+            .map_err(|error| host_failed(Phase::Listeners, &error))?;
+        self.acknowledge(Phase::Listeners, sequence)?;
+        Ok(count)
+    }
+
+    /// Step 3: batches until PRECOPY_DONE.
+    fn receive_sockets(
+        &mut self,
+        host: &mut dyn SuccessorHost,
+        listeners: u32,
+    ) -> Result<(), HandoffError> {
+        loop {
+            let received = self.next(Phase::Sockets, self.limits.message)?;
+            match self.take_news(host, Phase::Sockets, received)? {
+                None => {}
+                Some(Message::PrecopyDone(done)) => return self.compare(&done, listeners),
+                Some(other) => return Err(unexpected(Phase::Sockets, &other)),
+            }
+        }
+    }
+
+    fn compare(&self, done: &PrecopyDone, listeners: u32) -> Result<(), HandoffError> {
+        if done.listeners != listeners {
+            return Err(violation(
+                Phase::Sockets,
+                format!("it sent {listeners} listeners and counts {}", done.listeners),
+            ));
+        }
+        self.check_set(done.set)
+    }
+
+    fn check_set(&self, stated: SetDigest) -> Result<(), HandoffError> {
+        let held = self.held.digest();
+        if held == stated {
+            return Ok(());
+        }
+        Err(HandoffError::SetsDiffer { stated: stated.count, held: held.count })
+    }
+
+    /// SOCKETS and CLOSED are dealt with here; any other message is handed back.
+    fn take_news(
+        &mut self,
+        host: &mut dyn SuccessorHost,
+        phase: Phase,
+        received: Received,
+    ) -> Result<Option<Message>, HandoffError> {
+        match received.message {
+            Message::Sockets(Sockets { sequence, tickets }) => {
+                self.take_batch(host, phase, &tickets, received.fds)?;
+                self.acknowledge(phase, sequence)?;
+                Ok(None)
+            }
+            Message::Closed(Closed { sequence, tickets }) => {
+                for ticket in tickets {
+                    if !self.held.remove(ticket) {
+                        return Err(HandoffError::Socket {
+                            slot: ticket.slot,
+                            what: "it is said to have closed, but is not held".into(),
+                        });
+                    }
+                    host.closed(ticket);
+                }
+                self.acknowledge(phase, sequence)?;
+                Ok(None)
+            }
+            other if received.fds.is_empty() => Ok(Some(other)),
+            other => Err(unexpected(phase, &other)),
+        }
+    }
+
+    fn take_batch(
+        &mut self,
+        host: &mut dyn SuccessorHost,
+        phase: Phase,
+        tickets: &[Ticket],
+        fds: Vec<OwnedFd>,
+    ) -> Result<(), HandoffError> {
+        if tickets.len() != fds.len() {
+            return Err(violation(
+                phase,
+                format!("{} sockets with {} descriptors", tickets.len(), fds.len()),
+            ));
+        }
+        for (&ticket, fd) in tickets.iter().zip(fds) {
+            verify_socket(ticket, fd.as_fd())
+                .map_err(|what| HandoffError::Socket { slot: ticket.slot, what })?;
+            if !self.held.insert(ticket) {
+                let what = "its slot already has one that was not said to have closed".into();
+                return Err(HandoffError::Socket { slot: ticket.slot, what });
+            }
+            host.socket(ticket, fd).map_err(|error| host_failed(phase, &error))?;
+        }
+        Ok(())
+    }
+
+    /// The server gets ready, then READY is said.
+    fn prepare(
+        &mut self,
+        host: &mut dyn SuccessorHost,
+        welcome: &Welcome,
+        to: Generation,
+    ) -> Result<(), HandoffError> {
+        host.prepare(welcome).map_err(|error| host_failed(Phase::Prepare, &error))?;
+        let lock = host.executor_lock().filter(|lock| lock.generation() == to);
+        let registered = holder(host.executor_word(to));
+        let executor_tid = match (lock.map(ExecutorLock::thread_id), registered) {
+            (Some(tid), Some(word)) if tid == word => tid,
+            _ => {
+                let reason = format!("the executor lock of generation {to} was not acquired");
+                return Err(HandoffError::Host { phase: Phase::Prepare, reason });
+            }
+        };
+        let sockets = self.held.digest().count;
+        self.send(Phase::Prepare, &Message::Ready(Ready { executor_tid, sockets }))
+    }
+
+    /// Step 3 goes on: news until FREEZE.
+    fn await_freeze(&mut self, host: &mut dyn SuccessorHost) -> Result<Freeze, HandoffError> {
+        let deadline = self.clock.now_ns().saturating_add(nanos(self.limits.freeze));
+        loop {
+            let received = self.next_until(Phase::Prepare, deadline, self.limits.freeze)?;
+            match self.take_news(host, Phase::Prepare, received)? {
+                None => {}
+                Some(Message::Freeze(freeze)) => return Ok(freeze),
+                Some(other) => return Err(unexpected(Phase::Prepare, &other)),
+            }
+        }
+    }
+
+    /// Step 4: the last news, then OFFER.
+    fn await_offer(&mut self, host: &mut dyn SuccessorHost) -> Result<Offer, HandoffError> {
+        let deadline = self.clock.now_ns().saturating_add(nanos(self.limits.offer));
+        loop {
+            let received = self.next_until(Phase::Freeze, deadline, self.limits.offer)?;
+            match self.take_news(host, Phase::Freeze, received)? {
+                None => {}
+                Some(Message::Offer(offer)) => {
+                    self.check_set(offer.set)?;
+                    return Ok(offer);
+                }
+                Some(other) => return Err(unexpected(Phase::Freeze, &other)),
+            }
+        }
+    }
+
+    /// Takes the arena by the owner word. After it this process owns the arena: run the first
+    /// tick, then say [`serving`](Self::serving).
+    ///
+    /// # Errors
+    /// [`HandoffError::Owner`] if the offer was withdrawn: exit, the predecessor serves on.
+    pub fn take(
+        &mut self,
+        owner: OwnerWord<'_>,
+        lock: &ExecutorLock<'_>,
+        offered: &Offered,
+    ) -> Result<(), HandoffError> {
+        Ok(owner.take(offered.from, offered.to, lock)?)
+    }
+
+    /// The first complete tick has ended: measures the freeze and says SERVING. Returns the
+    /// freeze.
+    ///
+    /// # Errors
+    /// A [`HandoffError`] if it cannot be said. This process owns the arena all the same and must
+    /// serve on; a predecessor that is alive will fence it at its deadline.
+    pub fn serving(
+        &mut self,
+        generation: Generation,
+        connections: u32,
+    ) -> Result<Duration, HandoffError> {
+        let freeze_ns = self.clock.now_ns().saturating_sub(self.last_command_ns);
+        let serving = Serving { generation: generation.get(), freeze_ns, connections };
+        self.send(Phase::Serve, &Message::Serving(serving))?;
+        Ok(Duration::from_nanos(freeze_ns))
+    }
+
+    /// Looks, without blocking, whether the predecessor has gone. To be called when the link
+    /// becomes readable after SERVING; drop the successor once it is [`Farewell::Gone`].
+    ///
+    /// # Errors
+    /// A [`HandoffError`] for anything but GOODBYE; this process serves on all the same.
+    pub fn farewell(&mut self) -> Result<Farewell, HandoffError> {
+        match self.link.receive() {
+            Ok(None) => Ok(Farewell::NotYet),
+            Ok(Some(Received { message: Message::Goodbye(_), .. })) => Ok(Farewell::Gone),
+            Ok(Some(received)) => Err(unexpected(Phase::Over, &received.message)),
+            Err(error) if error.is_closed() => Ok(Farewell::Gone),
+            Err(source) => Err(HandoffError::Link { phase: Phase::Over, source }),
+        }
+    }
+
+    /// Tells the predecessor why this side stops, before the take. Best effort: if the message
+    /// does not get through, the end of this process will.
+    pub fn give_up(&mut self, reason: &HandoffError) {
+        // The attempt has failed already; the predecessor learns the rest from end-of-file.
+        let _ = self.link.send(&last_word(reason), &[]);
+    }
+
+    fn acknowledge(&mut self, phase: Phase, sequence: u64) -> Result<(), HandoffError> {
+        self.send(phase, &Message::Ack(Ack { sequence }))
+    }
+
+    fn send(&mut self, phase: Phase, message: &Message) -> Result<(), HandoffError> {
+        let deadline = self.clock.now_ns().saturating_add(nanos(self.limits.send));
+        loop {
+            match self.link.send(message, &[]) {
+                Err(error) if error.would_block() => {
+                    self.wait(phase, Readiness::Writable, deadline, self.limits.send)?;
+                }
+                Err(source) => return Err(self.explain(phase, source)),
+                Ok(()) => return Ok(()),
+            }
+        }
+    }
+
+    /// The link is gone: if the predecessor has said why, that is the better reason.
+    fn explain(&mut self, phase: Phase, source: LinkError) -> HandoffError {
+        while let Ok(Some(received)) = self.link.receive() {
+            if let Some(reason) = ended_by_peer(&received.message) {
+                return reason;
+            }
+        }
+        HandoffError::Link { phase, source }
+    }
+
+    fn next(&mut self, phase: Phase, limit: Duration) -> Result<Received, HandoffError> {
+        let deadline = self.clock.now_ns().saturating_add(nanos(limit));
+        self.next_until(phase, deadline, limit)
+    }
+
+    fn next_until(
+        &mut self,
+        phase: Phase,
+        deadline: u64,
+        limit: Duration,
+    ) -> Result<Received, HandoffError> {
+        loop {
+            match self.link.receive() {
+                Ok(Some(received)) => {
+                    return match ended_by_peer(&received.message) {
+                        Some(reason) => Err(reason),
+                        None => Ok(received),
+                    };
+                }
+                Ok(None) => self.wait(phase, Readiness::Readable, deadline, limit)?,
+                Err(source) => return Err(HandoffError::Link { phase, source }),
+            }
+        }
+    }
+
+    fn wait(
+        &self,
+        phase: Phase,
+        readiness: Readiness,
+        deadline: u64,
+        limit: Duration,
+    ) -> Result<(), HandoffError> {
+        let left = deadline.saturating_sub(self.clock.now_ns());
+        if left == 0 {
+            return Err(HandoffError::Deadline { phase, limit });
+        }
+        self.link
+            .wait(readiness, Duration::from_nanos(left))
+            .map(|_| ())
+            .map_err(|source| HandoffError::Link { phase, source })
+    }
+}
+
+impl AsFd for Successor {
+    /// The link, to be watched for [`farewell`](Self::farewell).
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.link.as_fd()
+    }
+}
+
+fn generations(welcome: &Welcome) -> Result<(Generation, Generation), HandoffError> {
+    match (Generation::new(welcome.from), Generation::new(welcome.to)) {
+        (Some(from), Some(to)) if from.next() == Some(to) => Ok((from, to)),
+        _ => Err(violation(
+            Phase::Hello,
+            format!("{} to {} is no step of generations", welcome.from, welcome.to),
+        )),
+    }
+}
+
+/// What a received descriptor must be. Its flags belong to the file description, which the
+/// predecessor still uses, so they are looked at and never changed.
+fn verify_socket(ticket: Ticket, fd: BorrowedFd<'_>) -> Result<(), String> {
+    let cookie = socket_cookie(fd).map_err(|error| format!("no socket: {error}"))?;
+    if cookie != ticket.cookie {
+        return Err(format!("its cookie is {cookie:#x}, not {:#x}", ticket.cookie));
+    }
+    let flags = fcntl(fd, FcntlArg::F_GETFL).map_err(|errno| format!("F_GETFL: {errno}"))?;
+    if !OFlag::from_bits_retain(flags).contains(OFlag::O_NONBLOCK) {
+        return Err("it is blocking".into());
+    }
+    let flags = fcntl(fd, FcntlArg::F_GETFD).map_err(|errno| format!("F_GETFD: {errno}"))?;
+    if !FdFlag::from_bits_retain(flags).contains(FdFlag::FD_CLOEXEC) {
+        return Err("it would be inherited through exec".into());
+    }
+    Ok(())
+}
