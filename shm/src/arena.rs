@@ -171,6 +171,8 @@ pub struct Arena {
     pub(crate) serial: u64,
     /// Where to look first for a free span; a cache.
     pub(crate) span_hint: u64,
+    /// Which of the executor's buffers were taken.
+    pub(crate) buffers_taken: [bool; 2],
 }
 
 /// Backed bytes of the log's areas; private, since backing again is harmless.
@@ -260,6 +262,7 @@ impl Arena {
             backed: Areas::default(),
             serial: 0,
             span_hint: 0,
+            buffers_taken: [false; 2],
         }
     }
 
@@ -398,6 +401,30 @@ impl Arena {
     #[inline(always)]
     pub fn hint<T: Record>(&mut self, off: Off<Hint<T>>, value: T) {
         self.view.hint(off, value)
+    }
+
+    /// The bytes of a block from `from` to `to`, to be written from outside (read from a socket,
+    /// say): bytes that are in use to nobody yet, so they are not logged.
+    ///
+    /// # Panics
+    ///
+    /// If the range leads outside of the mapping.
+    pub fn spare_bytes(&mut self, block: Off<u8>, from: u64, to: u64) -> &mut [u8] {
+        let place = self.place(block.raw() + from, to - from);
+        // SAFETY: within the mapping; `&mut self` rules out other references into it.
+        unsafe { std::slice::from_raw_parts_mut(place, (to - from) as usize) }
+    }
+
+    /// Bytes of a block that stay readable while the arena is written.
+    ///
+    /// # Safety
+    ///
+    /// Until the last use of the slice, nobody writes these bytes, and the block is not freed by a
+    /// transaction that has committed. The arena outlives the slice.
+    pub unsafe fn pinned<'b>(&self, block: Off<u8>, length: u64) -> &'b [u8] {
+        let place = self.place(block.raw(), length);
+        // SAFETY: within the mapping; the rest is the caller's promise.
+        unsafe { std::slice::from_raw_parts(place, length as usize) }
     }
 
     /// Runs `change` as one transaction and commits it with the current payload.

@@ -4,11 +4,12 @@
 //! transaction writes them: a request can be read in place while the command that it names changes
 //! the arena. How much of them counts is for the user to publish with each commit.
 
-use std::marker::PhantomData;
+use std::sync::Arc;
 
 use crate::arena::Arena;
 use crate::error::OutOfMemory;
 use crate::layout;
+use crate::mapping::Mapping;
 
 /// Which of the executor's buffers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,47 +24,33 @@ pub enum Area {
 ///
 /// Growing never moves it.
 pub struct IoBuffer {
-    base: *mut u8,
+    mapping: Arc<Mapping>,
     start: u64,
     backed: usize,
     limit: usize,
-    area: Area,
-    _memory: PhantomData<u8>,
 }
 
-// SAFETY: an address range that only this value leads to.
-unsafe impl Send for IoBuffer {}
-
 impl Arena {
-    /// The executor's buffer, backed for at least `initial` bytes. It must not outlive the arena's
-    /// mapping.
+    /// One of the executor's buffers, usable for at least `initial` bytes.
     ///
-    /// # Safety
+    /// # Panics
     ///
-    /// Each area is taken once by an owner, and the buffer is dropped before the arena is.
-    pub unsafe fn io_buffer(
-        &mut self,
-        area: Area,
-        initial: usize,
-    ) -> Result<IoBuffer, OutOfMemory> {
+    /// If it was taken from this arena before: there is one of each.
+    pub fn io_buffer(&mut self, area: Area, initial: usize) -> Result<IoBuffer, OutOfMemory> {
         let (start, limit) = match area {
             Area::Input => (layout::INPUT, layout::INPUT_SIZE),
             Area::Output => (layout::OUTPUT, layout::OUTPUT_SIZE),
         };
-        let base = self.place(start, limit);
-        let mut buffer =
-            IoBuffer { base, start, backed: 0, limit: limit as usize, area, _memory: PhantomData };
-        buffer.ensure(self, initial)?;
+        let taken = &mut self.buffers_taken[area as usize];
+        assert!(!std::mem::replace(taken, true), "the {area:?} buffer was taken before");
+        let mapping = self.mapping().clone();
+        let mut buffer = IoBuffer { mapping, start, backed: 0, limit: limit as usize };
+        buffer.ensure(initial)?;
         Ok(buffer)
     }
 }
 
 impl IoBuffer {
-    /// Which buffer this is.
-    pub fn area(&self) -> Area {
-        self.area
-    }
-
     /// Usable bytes.
     #[inline(always)]
     pub fn capacity(&self) -> usize {
@@ -71,7 +58,7 @@ impl IoBuffer {
     }
 
     /// Makes at least `bytes` usable.
-    pub fn ensure(&mut self, arena: &Arena, bytes: usize) -> Result<(), OutOfMemory> {
+    pub fn ensure(&mut self, bytes: usize) -> Result<(), OutOfMemory> {
         if bytes <= self.backed {
             return Ok(());
         }
@@ -79,33 +66,40 @@ impl IoBuffer {
             return Err(OutOfMemory);
         }
         let want = bytes.next_power_of_two().max(64 << 10).min(self.limit);
-        arena.back_area(self.start, want as u64)?;
-        arena.mapping().populate(self.start, want as u64);
+        self.mapping.back(self.start, want as u64).map_err(|_| OutOfMemory)?;
+        self.mapping.populate(self.start, want as u64);
         self.backed = want;
         Ok(())
     }
 
     /// Gives memory beyond `bytes` back to the system.
-    pub fn shrink(&mut self, arena: &Arena, bytes: usize) {
+    pub fn shrink(&mut self, bytes: usize) {
         let keep = bytes.max(64 << 10).next_multiple_of(layout::PAGE as usize);
-        if keep < self.backed
-            && arena.mapping().punch(self.start + keep as u64, (self.backed - keep) as u64).is_ok()
-        {
+        if keep >= self.backed {
+            return;
+        }
+        let length = (self.backed - keep) as u64;
+        if self.mapping.punch(self.start + keep as u64, length).is_ok() {
             self.backed = keep;
         }
+    }
+
+    fn base(&self) -> *mut u8 {
+        // SAFETY: the areas lie within every mapping.
+        unsafe { self.mapping.base().add(self.start as usize) }
     }
 
     /// The whole usable range.
     #[inline(always)]
     pub fn bytes(&self) -> &[u8] {
         // SAFETY: backed; only `&mut self` writes it.
-        unsafe { std::slice::from_raw_parts(self.base, self.backed) }
+        unsafe { std::slice::from_raw_parts(self.base(), self.backed) }
     }
 
     /// The whole usable range, to be written.
     #[inline(always)]
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         // SAFETY: backed; `&mut self` is the only way to it.
-        unsafe { std::slice::from_raw_parts_mut(self.base, self.backed) }
+        unsafe { std::slice::from_raw_parts_mut(self.base(), self.backed) }
     }
 }
