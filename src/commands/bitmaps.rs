@@ -1,5 +1,6 @@
 //! Bitmap commands: strings seen as arrays of bits.
 
+use super::key_search;
 use super::not_implemented;
 use super::spec::{CommandSpec, acl, at, cmd, flag, key};
 use crate::executor::{Cx, Outcome};
@@ -26,11 +27,13 @@ pub static COMMANDS: &[CommandSpec] = &[
         at(2).flags(key::OW | key::UPDATE),
         at(3).to(-1, 1, 0).flags(key::RO | key::ACCESS),
     ]),
-    cmd("bitfield", -2, bitfield).flags(flag::WRITE | flag::DENYOOM).acl(acl::BITMAP).keys(&[at(
-        1,
-    )
-    .flags(key::RW | key::ACCESS | key::UPDATE | key::VARIABLE_FLAGS)
-    .notes("This command allows both access and modification of the key")]),
+    cmd("bitfield", -2, bitfield)
+        .flags(flag::WRITE | flag::DENYOOM)
+        .acl(acl::BITMAP)
+        .keys(&[at(1)
+            .flags(key::RW | key::ACCESS | key::UPDATE | key::VARIABLE_FLAGS)
+            .notes("This command allows both access and modification of the key")])
+        .get_keys(key_search::of_bitfield),
     cmd("bitfield_ro", -2, bitfield_ro)
         .flags(flag::READONLY | flag::FAST)
         .acl(acl::BITMAP)

@@ -4,18 +4,23 @@
 //! | --- | --- |
 //! | [`spec`] | the words of which rows are made |
 //! | [`table`] | all families joined: lookup by name, arity |
+//! | [`key_search`] | the keys among a command's arguments |
+//! | `docs` | generated documentation for `COMMAND DOCS` |
 //!
 //! Nothing here knows a socket. A new family is a file with a `COMMANDS` slice and a line in [`table`].
 
 pub mod bitmaps;
 pub mod client;
 pub mod command;
+pub mod command_replies;
 pub mod config;
 pub mod connection;
 pub mod databases;
 pub mod debug;
+mod docs;
 pub mod expire;
 pub mod info;
+pub mod key_search;
 pub mod keys;
 pub mod lolwut;
 pub mod memory;

@@ -307,7 +307,8 @@ fn parse_buffer_limits(text: &[u8], current: &Value) -> Result<Value, Refusal> {
                 return Err("Invalid client class specified in buffer limit configuration.".into());
             }
         };
-        let seconds = std::str::from_utf8(group[3]).ok().and_then(|text| text.parse::<i32>().ok());
+        // Redis keeps the seconds in an int: what is too large for one turns negative there.
+        let seconds = c_number(group[3]).map(|seconds| seconds as i32);
         let parsed = (memtoull(group[1]), memtoull(group[2]), seconds);
         let (Some(hard), Some(soft), Some(seconds @ 0..)) = parsed else {
             return Err(
@@ -327,20 +328,37 @@ fn show_buffer_limits(limits: &BufferLimits) -> Vec<u8> {
     classes.map(show).join(" ").into()
 }
 
+/// C's `strtoll` as Redis uses it: the whole text must be a number; none at all is 0, too large a one saturates.
+fn c_number(text: &[u8]) -> Option<i64> {
+    let text = text.trim_ascii_start();
+    let (negative, digits) = match text {
+        [b'-', digits @ ..] => (true, digits),
+        [b'+', digits @ ..] => (false, digits),
+        digits => (false, digits),
+    };
+    let signed = digits.len() != text.len();
+    if !digits.iter().all(u8::is_ascii_digit) || (digits.is_empty() && signed) {
+        return None;
+    }
+    let add = |sum: i64, digit: &u8| {
+        let digit = i64::from(digit - b'0');
+        sum.saturating_mul(10).saturating_add(if negative { -digit } else { digit })
+    };
+    Some(digits.iter().fold(0, add))
+}
+
+fn join(numbers: Vec<i64>) -> Value {
+    let texts: Vec<String> = numbers.iter().map(i64::to_string).collect();
+    Value::Text(texts.join(" ").into())
+}
+
 fn parse_save(text: &[u8]) -> Result<Value, Refusal> {
-    let refused = || Refusal::from("Invalid save parameters");
-    let words = words(text);
-    if !words.len().is_multiple_of(2) {
-        return Err(refused());
-    }
-    for pair in words.chunks_exact(2) {
-        let number = |text: &[u8]| std::str::from_utf8(text).ok()?.parse::<i64>().ok();
-        match (number(pair[0]), number(pair[1])) {
-            (Some(1..), Some(0..)) => {}
-            _ => return Err(refused()),
-        }
-    }
-    Ok(Value::Text(text.to_vec()))
+    let numbers: Option<Vec<i64>> = words(text).into_iter().map(c_number).collect();
+    let valid = |pair: &[i64]| pair.len() == 2 && pair[0] >= 1 && pair[1] >= 0;
+    numbers
+        .filter(|numbers| numbers.chunks(2).all(valid))
+        .map(join)
+        .ok_or("Invalid save parameters".into())
 }
 
 fn parse_events(text: &[u8]) -> Result<Value, Refusal> {
@@ -399,12 +417,10 @@ fn parse_oom_scores(text: &[u8]) -> Result<Value, Refusal> {
     if words.len() != 3 {
         return Err("wrong number of arguments".into());
     }
-    let score =
-        |word: &&[u8]| std::str::from_utf8(word).ok().and_then(|word| word.parse::<i32>().ok());
-    if !words.iter().all(|word| score(word).is_some_and(|score| (-2000..=2000).contains(&score))) {
-        return Err("Invalid oom-score-adj-values, elements must be between -2000 and 2000.".into());
-    }
-    Ok(Value::Text(text.to_vec()))
+    let score = |word| c_number(word).filter(|score| (-2000..=2000).contains(score));
+    let scores: Option<Vec<i64>> = words.into_iter().map(score).collect();
+    let refusal = "Invalid oom-score-adj-values, elements must be between -2000 and 2000.";
+    scores.map(join).ok_or(refusal.into())
 }
 
 fn parse_shutdown(text: &[u8]) -> Result<Value, Refusal> {

@@ -1,5 +1,6 @@
 //! Reading and writing whole strings.
 
+use crate::commands::key_search;
 use crate::commands::not_implemented;
 use crate::commands::spec::{CommandSpec, acl, at, cmd, flag, key};
 use crate::executor::{Cx, Outcome};
@@ -44,9 +45,13 @@ pub static COMMANDS: &[CommandSpec] = &[
         .flags(flag::WRITE | flag::DENYOOM)
         .acl(acl::STRING)
         .keys(&[at(1).flags(key::OW | key::UPDATE)]),
-    cmd("set", -3, set).flags(flag::WRITE | flag::DENYOOM).acl(acl::STRING).keys(&[at(1)
-        .flags(key::RW | key::ACCESS | key::UPDATE | key::VARIABLE_FLAGS)
-        .notes("RW and ACCESS due to the optional `GET` argument")]),
+    cmd("set", -3, set)
+        .flags(flag::WRITE | flag::DENYOOM)
+        .acl(acl::STRING)
+        .keys(&[at(1)
+            .flags(key::RW | key::ACCESS | key::UPDATE | key::VARIABLE_FLAGS)
+            .notes("RW and ACCESS due to the optional `GET` argument")])
+        .get_keys(key_search::of_set),
     cmd("setex", 4, setex)
         .flags(flag::WRITE | flag::DENYOOM)
         .acl(acl::STRING)
