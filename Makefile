@@ -44,12 +44,12 @@ build-pair: ## two release builds that differ in HOTREDIS_BUILD only: target/bui
 	@scripts/build-pair.sh --release
 
 demo: setup build-pair ## many clients at work, several upgrades under them, and what came of it
-	cargo build --quiet --release --package hotredis-tests --bin hotredis-bars
-	$(LIMITS) target/release/hotredis-bars demo $(ARGS)
+	cargo build --quiet --release --package hotredis-tests --bin hotredis-demo
+	$(LIMITS) target/release/hotredis-demo $(ARGS)
 
 bars: setup build-pair ## the upgrade bars: 9,050 connections, an upgrade every 300 ms, five runs of each
 	cargo build --quiet --release --package hotredis-tests --bin hotredis-bars
-	$(LIMITS) target/release/hotredis-bars upgrade $(ARGS)
+	$(LIMITS) target/release/hotredis-bars $(ARGS)
 
 bench: setup build ## CPU time per request and throughput beside redis-server: a table, and target/bench/*.json
 	$(LIMITS) python3 scripts/bench.py $(ARGS)

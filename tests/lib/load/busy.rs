@@ -14,10 +14,12 @@ use super::timeline::Timeline;
 /// Counters begin this far apart, so that a reply meant for another connection cannot look right.
 const STRIDE: u64 = 1_000_000_000;
 
-/// A number this far ahead of the expected one is somebody else's, not one after some that were lost.
+/// A number this far ahead of the expected one is somebody else's, not one after some that were
+/// lost.
 const FAR: u64 = 10_000;
 
-/// Batches that may be unanswered at a time in open loop; beyond it the server is not keeping up anyway.
+/// Batches that may be unanswered at a time in open loop; beyond it the server is not keeping up
+/// anyway.
 const OUTSTANDING_BATCHES: usize = 64;
 
 /// The longest reply line that can be right: an integer, or an error message.
@@ -102,7 +104,8 @@ impl Busy {
         Exchange::new(bytes, 0, Expect::IntegerThen(b"+OK\r\n+OK\r\n".to_vec()))
     }
 
-    /// The exchange that proves that this is the same client, and the counter what the requests sent make it.
+    /// The exchange that proves that this is the same client, and the counter what the requests
+    /// sent make it.
     pub fn closing(&self) -> Exchange {
         let mut bytes = request(&["CLIENT", "ID"]);
         bytes.extend(request(&["GET", &key(self.index)]));
@@ -142,7 +145,8 @@ impl Busy {
         self.held.as_ref().map(|held| held.until)
     }
 
-    /// Queues `count` requests, cut somewhere with probability `split_ratio`; latency counts from `sent`.
+    /// Queues `count` requests, cut somewhere with probability `split_ratio`; latency counts from
+    /// `sent`.
     pub fn queue(&mut self, count: usize, split_ratio: f64, sent: Instant, rng: &mut StdRng) {
         let begin = self.output.len();
         for _ in 0..count {
@@ -172,7 +176,8 @@ impl Busy {
     pub fn flush(&mut self, now: Instant) {
         if self.held.as_ref().is_some_and(|held| held.until <= now) {
             self.held = None;
-            // The batch that was cut is the last one that is not whole yet; any later one was queued behind it.
+            // The batch that was cut is the last one that is not whole yet; any later one was
+            // queued behind it.
             if let Some(batch) = self
                 .batches
                 .iter_mut()
@@ -208,7 +213,8 @@ impl Busy {
                 }
                 Ok(count) => {
                     self.take(&buffer[..count], timeline);
-                    // Less than asked for: the socket is empty, and edge-triggered polling tells of more.
+                    // Less than asked for: the socket is empty, and edge-triggered polling tells of
+                    // more.
                     if count < buffer.len() {
                         return;
                     }
@@ -268,6 +274,8 @@ impl Busy {
                 if self.count_reply(now, timeline) {
                     self.check(number);
                 } else {
+                    // The last one, if an earlier one came twice: it is no less the next number.
+                    self.next += u64::from(number == self.next);
                     self.faults.unsolicited += 1;
                     self.note(format!("reply {number} to no request"));
                 }

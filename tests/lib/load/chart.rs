@@ -1,4 +1,5 @@
-//! A run's timeline as text: the longest latency and the throughput over time, with the marks below.
+//! A run's timeline as text: the longest latency and the throughput over time, with the marks
+//! below.
 
 use std::fmt::Write;
 
@@ -14,7 +15,8 @@ const BLOCKS: [char; 9] = [
     '\u{2588}',
 ];
 
-/// Draws the timeline: a column for one or more buckets, a caret below each column in which something was marked.
+/// Draws the timeline: a column for one or more buckets, a caret below each column in which
+/// something was marked.
 pub fn draw(report: &Report) -> String {
     let per_column = report.timeline.len().div_ceil(WIDTH).max(1);
     // The last bucket is cut short by the end of the run and would look like a slump.

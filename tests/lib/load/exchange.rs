@@ -9,7 +9,8 @@ use mio::{Events, Poll, Token};
 /// How long a wave of exchanges may go without a single byte from any of its connections.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// Connections that converse at a time: fewer than any server's backlog of connections to accept (511).
+/// Connections that converse at a time: fewer than any server's backlog of connections to accept
+/// (511).
 pub const WAVE: usize = 256;
 
 /// What a reply has to be.
@@ -19,7 +20,8 @@ pub enum Expect {
     Exactly(Vec<u8>),
     /// An integer reply, which is kept, then these bytes.
     IntegerThen(Vec<u8>),
-    /// An integer reply, which is kept, then these bytes, then the reply of `HELLO 3` on a server without modules.
+    /// An integer reply, which is kept, then these bytes, then the reply of `HELLO 3` on a server
+    /// without modules.
     IntegerThenHello(Vec<u8>),
 }
 
@@ -138,8 +140,8 @@ impl Exchange {
     }
 }
 
-/// Carries out exchanges until each of them is over or nothing has come for 10 s. The streams are registered with
-/// `poll` for reading and writing, edge-triggered, the `i`th as token `first + i`.
+/// Carries out exchanges until each of them is over or nothing has come for 10 s. The streams are
+/// registered with `poll` for reading and writing, edge-triggered, the `i`th as token `first + i`.
 pub fn converse(
     poll: &mut Poll,
     first: usize,

@@ -4,7 +4,8 @@ use mio::net::TcpStream;
 
 use super::exchange::{Exchange, Expect, bulk, request};
 
-/// In every database this key holds the database's number, so that `GET` tells which one is selected.
+/// In every database this key holds the database's number, so that `GET` tells which one is
+/// selected.
 pub const DB_KEY: &str = "load:db";
 
 /// Databases that idle connections are spread over.
@@ -35,7 +36,8 @@ pub struct Idle {
 }
 
 impl Idle {
-    /// The `index`th idle connection. Every fourth holds more than a database and a name, unless all are to be `plain`.
+    /// The `index`th idle connection. Every fourth holds more than a database and a name, unless
+    /// all are to be `plain`.
     pub fn new(stream: TcpStream, index: usize, plain: bool) -> Self {
         let holds = match index % 20 {
             _ if plain => Holds::Nothing,

@@ -1,9 +1,11 @@
-//! A load of many clients that proves what it says: every reply is checked, every connection is the same one at the end.
+//! A load of many clients that proves what it says: every reply is checked, every connection is the
+//! same one at the end.
 //!
-//! *Busy* connections send pipelined `INCR`s, each to a key of its own, and expect exactly the next number from every
-//! reply; some requests are cut in two on purpose, the second half following milliseconds later. *Idle* connections hold
-//! session state (a database, a name, queued transactions, half a request, ...) and must still have it at the end, under
-//! the same `CLIENT ID`. Meanwhile the longest time without any reply is taken, a latency histogram and a timeline.
+//! *Busy* connections send pipelined `INCR`s, each to a key of its own, and expect exactly the next
+//! number from every reply; some requests are cut in two on purpose, the second half following
+//! milliseconds later. *Idle* connections hold session state (a database, a name, queued
+//! transactions, half a request, ...) and must still have it at the end, under the same `CLIENT
+//! ID`. Meanwhile the longest time without any reply is taken, a latency histogram and a timeline.
 //!
 //! One thread and one `mio` poll do all of it, because the servers under test share the cores.
 
@@ -16,6 +18,7 @@ mod preload;
 pub mod report;
 mod run;
 mod timeline;
+pub mod upgrades;
 
 use std::net::SocketAddr;
 use std::sync::{Condvar, Mutex};
@@ -41,10 +44,12 @@ pub struct Options {
     pub split_ratio: f64,
     /// How long requests are sent.
     pub duration: Duration,
-    /// Requests per second of all busy connections together, sent whether or not replies come (open loop); without it
-    /// each connection sends the next batch when the last one is answered (closed loop).
+    /// Requests per second of all busy connections together, sent whether or not replies come (open
+    /// loop); without it each connection sends the next batch when the last one is answered (closed
+    /// loop).
     pub rate: Option<f64>,
-    /// Leaves out all session state but database and name, for a server that does not have the rest yet.
+    /// Leaves out all session state but database and name, for a server that does not have the rest
+    /// yet.
     pub plain_idle: bool,
     /// Seed of every random choice.
     pub seed: u64,
@@ -87,8 +92,8 @@ enum Phase {
     Over,
 }
 
-/// The line between a run and whoever acts on the server meanwhile: it says when requests flow, takes marks for the
-/// timeline and can end the run early.
+/// The line between a run and whoever acts on the server meanwhile: it says when requests flow,
+/// takes marks for the timeline and can end the run early.
 #[derive(Debug, Default)]
 pub struct Control {
     state: Mutex<(Phase, bool, Vec<Mark>)>,

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-/// Requests written before their replies are read. Their replies (5 bytes each) fit into any socket's buffers, so neither
-/// side can wait for the other.
+/// Requests written before their replies are read. Their replies (5 bytes each) fit into any
+/// socket's buffers, so neither side can wait for the other.
 const BATCH: u64 = 1_000;
 
 const OK: &[u8] = b"+OK\r\n";

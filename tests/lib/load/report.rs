@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use super::timeline::{BUCKET, Bucket};
 
-/// Everything that can be wrong with the replies of busy connections, each a number of replies, requests or connections.
+/// Everything that can be wrong with the replies of busy connections, each a number of replies,
+/// requests or connections.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Faults {
     /// Requests without a reply when the run ended.
@@ -42,7 +43,8 @@ impl Faults {
 
     /// Commands done or answered twice.
     pub fn duplicated(&self) -> u64 {
-        self.repeated + self.unsolicited
+        // Likewise: a number comes again, and in the end there is one reply more than requests.
+        self.repeated.max(self.unsolicited)
     }
 
     /// All faults together.
@@ -107,7 +109,8 @@ pub struct ReportedMark {
     pub label: String,
 }
 
-/// What the load generator itself took from the machine: a large wait explains gaps that are not the server's.
+/// What the load generator itself took from the machine: a large wait explains gaps that are not
+/// the server's.
 #[derive(Debug, Default, Clone, Copy, Serialize)]
 pub struct OwnCost {
     /// CPU time of the generator's thread, in seconds.
@@ -119,7 +122,8 @@ pub struct OwnCost {
 /// Everything that a run found; as JSON the fields have these names.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
-    /// Connections that held state, and how many of them were the same ones with the same state at the end.
+    /// Connections that held state, and how many of them were the same ones with the same state at
+    /// the end.
     pub idle: u64,
     /// See `idle`.
     pub idle_kept: u64,
@@ -139,7 +143,8 @@ pub struct Report {
     pub faults: Faults,
     /// All of it in one number, idle connections included: 0 is the bar.
     pub errors: u64,
-    /// What was wrong in words: the first problem of each of the first few connections that had one.
+    /// What was wrong in words: the first problem of each of the first few connections that had
+    /// one.
     pub problems: Vec<String>,
     /// The longest time without any reply, in microseconds.
     pub longest_gap_us: u64,

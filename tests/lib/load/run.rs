@@ -23,8 +23,8 @@ const PROBLEMS: usize = 10;
 /// The longest sleep: how soon the control's wish to stop is seen.
 const NAP: Duration = Duration::from_millis(20);
 
-/// Puts the load that `options` describe on a server and reports what came of it. An error means that the load could not
-/// be set up; whatever goes wrong after that is in the report.
+/// Puts the load that `options` describe on a server and reports what came of it. An error means
+/// that the load could not be set up; whatever goes wrong after that is in the report.
 pub fn run(options: &Options, control: &Control) -> anyhow::Result<Report> {
     let report = set_up(options).and_then(|mut load| {
         control.enter(Phase::Running);
@@ -200,7 +200,8 @@ impl Load<'_> {
                 while pace.due <= now {
                     let client = &mut self.busy[pace.turn];
                     if client.takes_more() {
-                        // Polls wake up on the millisecond; only what is later than that is a delay worth counting.
+                        // Polls wake up on the millisecond; only what is later than that is a delay
+                        // worth counting.
                         let on_time = now - pace.due < Duration::from_millis(1);
                         let sent = if on_time { now } else { pace.due };
                         client.queue(pipeline, split_ratio, sent, &mut self.rng);

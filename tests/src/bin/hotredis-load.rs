@@ -1,4 +1,5 @@
-//! `hotredis-load`: many clients on a Redis-compatible server, every reply checked. See `hotredis_tests::load`.
+//! `hotredis-load`: many clients on a Redis-compatible server, every reply checked. See
+//! `hotredis_tests::load`.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -28,14 +29,15 @@ struct Arguments {
     /// Requests that a busy connection sends at once.
     #[arg(long, default_value_t = 16)]
     pipeline: usize,
-    /// Share of the batches (0 to 1) in which one request is cut in two, the second half following 1 to 10 ms later.
+    /// Share of the batches (0 to 1) in which one request is cut in two, the second half following
+    /// 1 to 10 ms later.
     #[arg(long, default_value_t = 0.05)]
     split_ratio: f64,
     /// Seconds for which requests are sent.
     #[arg(long, default_value_t = 20.0)]
     duration: f64,
-    /// Requests per second of all connections together, sent on time whether or not replies come. Without it each
-    /// connection sends its next batch as soon as the last one is answered.
+    /// Requests per second of all connections together, sent on time whether or not replies come.
+    /// Without it each connection sends its next batch as soon as the last one is answered.
     #[arg(long)]
     rate: Option<f64>,
     /// First set this many keys (21-byte keys, 32-byte values).
