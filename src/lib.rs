@@ -1,7 +1,16 @@
 //! hotredis: a Redis-compatible server whose binary is replaced under live traffic.
 
+pub mod check;
+pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod executor;
+pub mod generation;
+pub mod identity;
+pub mod keeper;
+pub mod logging;
 pub mod proto;
+pub mod role;
+pub mod settings;
 pub mod util;
+pub mod version;

@@ -1,3 +1,7 @@
 //! The `hotredis` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    hotredis::cli::main(&hotredis::cli::Entry::default())
+}

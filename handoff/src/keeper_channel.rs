@@ -1,7 +1,8 @@
 //! The channel between the keeper and each generation.
 //!
-//! A `SOCK_SEQPACKET` socket pair: one packet is one message, so there is nothing to reassemble and a message is either
-//! there or not. Each packet is an 8-byte frame header followed by one rkyv archive, validated with bytecheck:
+//! A `SOCK_SEQPACKET` socket pair: one packet is one message, so there is nothing to reassemble and
+//! a message is either there or not. Each packet is an 8-byte frame header followed by one rkyv
+//! archive, validated with bytecheck:
 //!
 //! ```text
 //! offset  size  what
@@ -11,12 +12,13 @@
 //!      8     n  archive of that kind's body
 //! ```
 //!
-//! A kind's archive never changes; a new need gets a new kind, and a receiver that does not know a kind says so and reads
-//! on. That matters because a keeper outlives the builds it starts.
+//! A kind's archive never changes; a new need gets a new kind, and a receiver that does not know a
+//! kind says so and reads on. That matters because a keeper outlives the builds it starts.
 //!
-//! Both ends never block. [`KeeperEnd`] belongs to the keeper, [`GenerationEnd`] to the generation; each can be watched
-//! by its descriptor in a poll loop and must be read until [`recv`](Endpoint::recv) says `None`. End of file
-//! ([`ChannelError::Closed`]) proves that the other process is gone.
+//! Both ends never block. [`KeeperEnd`] belongs to the keeper, [`GenerationEnd`] to the generation;
+//! each can be watched by its descriptor in a poll loop and must be read until
+//! [`recv`](Endpoint::recv) says `None`. End of file ([`ChannelError::Closed`]) proves that the
+//! other process is gone.
 
 mod messages;
 
@@ -45,8 +47,9 @@ pub const MAX_MESSAGE: usize = 96 * 1024;
 
 const MAGIC: [u8; 4] = *b"HRKC";
 const HEADER: usize = 8;
-/// The kernel puts at most this many descriptors into one message, so a buffer of this size is never too small and a
-/// truncation can only mean that this process has reached its descriptor limit.
+/// The kernel puts at most this many descriptors into one message, so a buffer of this size is
+/// never too small and a truncation can only mean that this process has reached its descriptor
+/// limit.
 const MAX_FDS: usize = 253;
 
 /// What can go wrong on a keeper channel.
@@ -130,8 +133,8 @@ pub struct Endpoint<Tx, Rx> {
     messages: PhantomData<fn(Tx) -> Rx>,
 }
 
-/// Makes a channel: the keeper's end, and the descriptor that a generation is to inherit (close-on-exec until the
-/// spawner clears it in the child).
+/// Makes a channel: the keeper's end, and the descriptor that a generation is to inherit
+/// (close-on-exec until the spawner clears it in the child).
 pub fn pair() -> Result<(KeeperEnd, OwnedFd), ChannelError> {
     let (ours, theirs) = seqpacket_pair()?;
     Ok((Endpoint::new(ours), theirs))
@@ -143,7 +146,8 @@ pub fn seqpacket_pair() -> Result<(OwnedFd, OwnedFd), ChannelError> {
 }
 
 impl GenerationEnd {
-    /// Takes over the descriptor that this process was started with. Fails unless it is a packet socket.
+    /// Takes over the descriptor that this process was started with. Fails unless it is a packet
+    /// socket.
     pub fn from_inherited(socket: OwnedFd) -> Result<Self, ChannelError> {
         if getsockopt(&socket, sockopt::SockType)? != SockType::SeqPacket {
             return Err(ChannelError::Malformed("the descriptor is no packet socket".into()));
@@ -221,14 +225,15 @@ impl<Tx: Message, Rx: Message> Endpoint<Tx, Rx> {
                 Err(Errno::ECONNRESET) => return Err(ChannelError::Closed),
                 Err(errno) => return Err(errno.into()),
             };
-            // nix refuses to walk a truncated control buffer. What few descriptors came in spite of the limit stay open
-            // then, once: the channel is dropped over it.
+            // nix refuses to walk a truncated control buffer. What few descriptors came in spite of
+            // the limit stay open then, once: the channel is dropped over it.
             let control = received.cmsgs().map_err(|_| ChannelError::DescriptorsLost)?;
             let mut descriptors = Vec::new();
             for message in control {
                 if let ControlMessageOwned::ScmRights(raw) = message {
-                    // SAFETY: the kernel has just installed these descriptors in this process for this message, and
-                    // nothing else knows their numbers yet, so each is owned here and only here.
+                    // SAFETY: the kernel has just installed these descriptors in this process for
+                    // this message, and nothing else knows their numbers yet, so each is owned here
+                    // and only here.
                     descriptors
                         .extend(raw.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
                 }

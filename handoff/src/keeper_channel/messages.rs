@@ -1,4 +1,5 @@
-//! The messages of the keeper channel. A body, once released, never changes: a new need gets a new kind.
+//! The messages of the keeper channel. A body, once released, never changes: a new need gets a new
+//! kind.
 
 use rkyv::rancor::Error as Rancor;
 use rkyv::{Archive, Deserialize, Serialize};
@@ -29,11 +30,13 @@ pub struct Succeed {
     pub predecessor_pid: u32,
     /// Milliseconds from now until the keeper gives up and kills the successor.
     pub deadline_ms: u64,
-    /// The settings that generation 1 was started with, as JSON. What `CONFIG SET` changed since is in the arena.
+    /// The settings that generation 1 was started with, as JSON. What `CONFIG SET` changed since is
+    /// in the arena.
     pub settings: String,
 }
 
-/// To the serving generation, with its end of the link: hand over to the successor at the other end.
+/// To the serving generation, with its end of the link: hand over to the successor at the other
+/// end.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Upgrade {
     /// Number of the upgrade.
@@ -48,8 +51,9 @@ pub struct Upgrade {
 
 /// To the predecessor: the upgrade is off; serve on.
 ///
-/// The keeper has sent SIGKILL to the successor, but does not wait for its end here, because that takes long with much
-/// memory mapped: whoever has offered ownership must see the fence before taking it back.
+/// The keeper has sent SIGKILL to the successor, but does not wait for its end here, because that
+/// takes long with much memory mapped: whoever has offered ownership must see the fence before
+/// taking it back.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Abort {
     /// Number of the upgrade.
@@ -79,7 +83,8 @@ pub struct Status {
     pub request: u64,
 }
 
-/// To the generation that serves after an upgrade ended, well or not: what `INFO handoff` is to show.
+/// To the generation that serves after an upgrade ended, well or not: what `INFO handoff` is to
+/// show.
 ///
 /// The keeper is the one that counts, because a refusal at preflight is seen by no generation.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
@@ -115,7 +120,8 @@ pub struct Ready {
     pub build: String,
     /// Fingerprint of the arena it serves, in hexadecimal.
     pub fingerprint: String,
-    /// Lowest and highest version of the handoff protocol that it speaks: a successor must share one.
+    /// Lowest and highest version of the handoff protocol that it speaks: a successor must share
+    /// one.
     pub handoff_versions: (u16, u16),
     /// What it listens on: `ADDRESS:PORT` or a path, at most 64.
     pub addresses: Vec<String>,
@@ -129,7 +135,7 @@ pub struct StartFailed {
 }
 
 /// A step of an upgrade, in the words of the design's table.
-#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Phase {
     /// The new binary is asked what it is.
@@ -163,7 +169,9 @@ impl Phase {
     }
 }
 
-/// How far an upgrade is. May be left out or dropped at will; sent by the predecessor, a few per phase at most.
+/// How far an upgrade is; sent by either side, a few per phase at most. One may be lost, but the
+/// first of `Freeze` should not be: before it a shutdown ends the upgrade, after it the shutdown
+/// waits for the outcome.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Progress {
     /// Number of the upgrade.
@@ -195,7 +203,8 @@ pub struct Serving {
     pub build: String,
     /// Fingerprint of the arena it serves, in hexadecimal.
     pub fingerprint: String,
-    /// Lowest and highest version of the handoff protocol that it speaks: a successor must share one.
+    /// Lowest and highest version of the handoff protocol that it speaks: a successor must share
+    /// one.
     pub handoff_versions: (u16, u16),
     /// What it listens on: `ADDRESS:PORT` or a path, at most 64.
     pub addresses: Vec<String>,
@@ -266,7 +275,8 @@ pub struct StatusReport {
     pub memory: u64,
 }
 
-/// Declares one direction: the enum over its bodies, their numbers on the wire, and which of them carry a descriptor.
+/// Declares one direction: the enum over its bodies, their numbers on the wire, and which of them
+/// carry a descriptor.
 macro_rules! direction {
     ($(#[$doc:meta])* $name:ident { $($kind:literal => $body:ident $(+ $fd:ident)?,)+ }) => {
         $(#[$doc])*

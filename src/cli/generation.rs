@@ -1,0 +1,93 @@
+//! `hotredis generation`: takes over the keeper's channel and learns from its first message what to
+//! be.
+
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use clap::Args;
+use handoff::keeper_channel::{Delivery, GenerationEnd, KeeperToGeneration};
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::Entry;
+use crate::logging;
+use crate::role::{Role, Succession};
+use crate::settings::Settings;
+
+/// How long the keeper may take to say what to be. It says so before this process even runs.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[derive(Debug, Args)]
+pub struct Options {
+    /// Number of the inherited descriptor of the keeper's channel.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(3..))]
+    channel_fd: RawFd,
+}
+
+pub fn run(options: &Options, entry: &Entry) -> anyhow::Result<ExitCode> {
+    // The kernel names a process that was run by descriptor after the descriptor's number.
+    nix::sys::prctl::set_name(c"hotredis").context("cannot set the process's name")?;
+    let inherited = adopt(options.channel_fd).context(
+        "this subcommand is run by the keeper only: start a server with 'hotredis serve'",
+    )?;
+    let mut channel = GenerationEnd::from_inherited(inherited)?;
+    let role = role_of(first_message(&mut channel)?)?;
+    let settings = match &role {
+        Role::First { settings, .. } => settings,
+        Role::Successor(succession) => &succession.settings,
+    };
+    logging::init(settings.log_format, settings.log_level()?);
+    Ok((entry.generation)(channel, role))
+}
+
+fn adopt(number: RawFd) -> anyhow::Result<OwnedFd> {
+    // SAFETY: only asked whether it is open, which does no harm to whoever owns it.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
+    fcntl(borrowed, FcntlArg::F_GETFD)
+        .with_context(|| format!("descriptor {number} is not open"))?;
+    // SAFETY: it is open, was inherited, and this process has opened nothing yet of which it could
+    // be the number.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+fn first_message(channel: &mut GenerationEnd) -> anyhow::Result<Delivery<KeeperToGeneration>> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(delivery) = channel.recv()? {
+            return Ok(delivery);
+        }
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            bail!("the keeper has not said what to be");
+        }
+        let mut fds = [PollFd::new(channel.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
+            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+            Err(errno) => return Err(errno).context("poll"),
+        }
+    }
+}
+
+fn role_of(delivery: Delivery<KeeperToGeneration>) -> anyhow::Result<Role> {
+    match (delivery.message, delivery.descriptor) {
+        (KeeperToGeneration::Start(start), None) => Ok(Role::First {
+            generation: start.generation,
+            keeper_pid: start.keeper_pid,
+            settings: Settings::from_json(&start.settings)?,
+        }),
+        (KeeperToGeneration::Succeed(told), Some(link)) => Ok(Role::Successor(Succession {
+            upgrade: told.upgrade,
+            generation: told.generation,
+            keeper_pid: told.keeper_pid,
+            predecessor_pid: told.predecessor_pid,
+            deadline: Instant::now() + Duration::from_millis(told.deadline_ms.min(86_400_000)),
+            settings: Settings::from_json(&told.settings)?,
+            link,
+        })),
+        (unexpected, _) => {
+            bail!("the keeper's first message is neither START nor SUCCEED: {unexpected:?}")
+        }
+    }
+}

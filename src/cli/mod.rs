@@ -1,0 +1,108 @@
+//! The command line: one file per subcommand.
+
+mod check;
+mod client;
+mod generation;
+mod preflight;
+mod serve;
+mod status;
+mod upgrade;
+
+use std::process::ExitCode;
+use std::sync::LazyLock;
+
+use clap::{Parser, Subcommand};
+use handoff::keeper_channel::GenerationEnd;
+
+use crate::identity::Identity;
+use crate::role::Role;
+use crate::version;
+
+/// What the command line starts. Tests of the keeper put a generation of their own in here.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// Runs a generation until it is to exit, and says with which code.
+    pub generation: fn(GenerationEnd, Role) -> ExitCode,
+    /// What `hotredis preflight` prints.
+    pub identity: fn() -> Identity,
+}
+
+impl Default for Entry {
+    fn default() -> Self {
+        Self { generation: crate::generation::run, identity: crate::generation::identity }
+    }
+}
+
+/// A Redis-compatible server whose binary is replaced under live traffic.
+#[derive(Debug, Parser)]
+#[command(name = "hotredis", version = VERSION.as_str())]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What `--version` prints.
+static VERSION: LazyLock<String> =
+    LazyLock::new(|| version::describe(version::VERSION, version::BUILD));
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(Box<serve::Options>),
+    Upgrade(upgrade::Options),
+    Status(status::Options),
+    Check(check::Options),
+    /// Run as a generation. Started by the keeper only.
+    #[command(hide = true)]
+    Generation(generation::Options),
+    /// Print what this binary is, as one line of JSON. Run by the keeper before an upgrade.
+    #[command(hide = true)]
+    Preflight,
+}
+
+/// Does what the command line says.
+pub fn main(entry: &Entry) -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Serve(options) => serve::run(*options),
+        Command::Upgrade(options) => upgrade::run(&options),
+        Command::Status(options) => status::run(&options),
+        Command::Check(options) => return check::run(&options),
+        Command::Generation(options) => generation::run(&options, entry),
+        Command::Preflight => preflight::run(entry),
+    };
+    done.unwrap_or_else(|error| {
+        complain(&error);
+        ExitCode::FAILURE
+    })
+}
+
+/// Says on stderr what went wrong, down to the cause.
+fn complain(error: &anyhow::Error) {
+    eprintln!("hotredis: {error:#}");
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_explains_itself() {
+        for command in Cli::command().get_subcommands() {
+            for argument in command.get_arguments() {
+                assert!(
+                    argument.get_help().is_some(),
+                    "{} of {}",
+                    argument.get_id(),
+                    command.get_name()
+                );
+            }
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! `hotredis serve`: becomes the keeper of a new server.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::Args;
+
+use crate::keeper::{self, runtime_dir};
+use crate::logging::{self, LogFormat, LogLevel};
+use crate::settings::{Directive, Settings, read_config_file, split_words};
+
+/// Run a server in the foreground.
+///
+/// The process that you start is the keeper: its pid stays the same through every upgrade. SIGUSR2
+/// upgrades to the file at the path it was started from, as it is on disk then; SIGTERM and SIGINT
+/// shut down, a second SIGINT kills. Flags named after a directive of Redis mean what the directive
+/// does; sizes may be written as 100mb.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// A configuration file in Redis's format; flags count more than it.
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Accept connections on this TCP port; 0 for none.
+    #[arg(long, value_name = "N")]
+    port: Option<u16>,
+    /// Listen on this address; may be given several times, a '-' in front makes one optional
+    /// [default: all].
+    #[arg(long, value_name = "ADDR", num_args = 1, allow_hyphen_values = true)]
+    bind: Vec<String>,
+    /// Listen on a Unix socket at this path too.
+    #[arg(long, value_name = "PATH")]
+    unixsocket: Option<String>,
+    /// Permissions of the Unix socket, in octal.
+    #[arg(long, value_name = "MODE")]
+    unixsocketperm: Option<String>,
+    /// Most bytes of memory that data may take; 0 for no limit.
+    #[arg(long, value_name = "BYTES")]
+    maxmemory: Option<String>,
+    /// Keep the arena in this file, under /dev/shm say, instead of anonymous memory.
+    #[arg(long, value_name = "PATH")]
+    arena_file: Option<PathBuf>,
+    /// How many databases there are.
+    #[arg(long, value_name = "N")]
+    databases: Option<String>,
+    /// Most clients at a time.
+    #[arg(long, value_name = "N")]
+    maxclients: Option<String>,
+    /// Close a client that was idle for so many seconds; 0 for never.
+    #[arg(long, value_name = "SECONDS")]
+    timeout: Option<String>,
+    /// Seconds between keep-alive probes to clients; 0 for none.
+    #[arg(long, value_name = "SECONDS")]
+    tcp_keepalive: Option<String>,
+    /// How many connections may wait to be accepted.
+    #[arg(long, value_name = "N")]
+    tcp_backlog: Option<String>,
+    /// The password that clients must give (others can see it in the process list: better in FILE).
+    #[arg(long, value_name = "PASSWORD", allow_hyphen_values = true)]
+    requirepass: Option<String>,
+    /// Without bind and password, take connections of this machine only.
+    #[arg(long, value_name = "yes|no")]
+    protected_mode: Option<String>,
+    /// Longest bulk string in a request.
+    #[arg(long, value_name = "BYTES")]
+    proto_max_bulk_len: Option<String>,
+    /// Limits of unread output: "CLASS HARD SOFT SECONDS", CLASS being normal, replica or pubsub;
+    /// several times.
+    #[arg(long, value_name = "LIMIT")]
+    client_output_buffer_limit: Vec<String>,
+    /// Who may use the DEBUG command.
+    #[arg(long, value_name = "no|yes|local")]
+    enable_debug_command: Option<String>,
+    /// Write the keeper's pid to this file.
+    #[arg(long, value_name = "PATH")]
+    pidfile: Option<PathBuf>,
+    /// How log lines are written to stderr.
+    #[arg(long, value_enum, default_value_t)]
+    log_format: LogFormat,
+    /// What is logged [default: notice].
+    #[arg(long, value_enum)]
+    loglevel: Option<LogLevel>,
+    /// How long an upgrade may take unless its request says otherwise.
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = super::client::seconds)]
+    upgrade_timeout: std::time::Duration,
+    /// Where the control socket is put [default: $XDG_RUNTIME_DIR/hotredis, /run/hotredis or
+    /// /tmp/hotredis-UID].
+    #[arg(long, value_name = "DIR")]
+    runtime_dir: Option<PathBuf>,
+    /// Set any directive of Redis: --set name=value; several times. Counts more than the flags.
+    #[arg(long, value_name = "NAME=VALUE", allow_hyphen_values = true)]
+    set: Vec<String>,
+}
+
+pub fn run(options: Options) -> anyhow::Result<ExitCode> {
+    let settings = settings_of(options)?;
+    // Before there is a process that would have to be stopped again.
+    settings.port()?;
+    logging::init(settings.log_format, settings.log_level()?);
+    let binary =
+        keeper::path_started_from().context("cannot find the file that this process runs")?;
+    Ok(keeper::run(settings, binary))
+}
+
+fn settings_of(options: Options) -> anyhow::Result<Settings> {
+    let mut directives = match &options.file {
+        Some(file) => read_config_file(file)?,
+        None => Vec::new(),
+    };
+    directives.extend(flags(&options)?);
+    for assignment in &options.set {
+        let Some((name, value)) = assignment.split_once('=') else {
+            bail!("--set wants NAME=VALUE, not '{assignment}'");
+        };
+        let arguments = split_words(value).with_context(|| format!("--set {name}"))?;
+        directives.push(Directive::new(name.trim(), arguments));
+    }
+    let runtime_dir = options.runtime_dir.unwrap_or_else(runtime_dir::default_path);
+    Ok(Settings {
+        directives,
+        arena_file: options.arena_file.map(std::path::absolute).transpose()?,
+        log_format: options.log_format,
+        upgrade_timeout_ms: u64::try_from(options.upgrade_timeout.as_millis())?,
+        runtime_dir: std::path::absolute(runtime_dir)?,
+    })
+}
+
+/// The flags that are directives of Redis.
+fn flags(options: &Options) -> anyhow::Result<Vec<Directive>> {
+    let mut directives = Vec::new();
+    let port = options.port.map(|port| port.to_string());
+    let loglevel = options.loglevel.and_then(|level| clap::ValueEnum::to_possible_value(&level));
+    let loglevel = loglevel.map(|level| level.get_name().to_string());
+    let pidfile = options
+        .pidfile
+        .as_ref()
+        .map(|path| path.to_str().context("--pidfile is not UTF-8"))
+        .transpose()?;
+    let single = [
+        ("port", port.as_deref()),
+        ("unixsocket", options.unixsocket.as_deref()),
+        ("unixsocketperm", options.unixsocketperm.as_deref()),
+        ("maxmemory", options.maxmemory.as_deref()),
+        ("databases", options.databases.as_deref()),
+        ("maxclients", options.maxclients.as_deref()),
+        ("timeout", options.timeout.as_deref()),
+        ("tcp-keepalive", options.tcp_keepalive.as_deref()),
+        ("tcp-backlog", options.tcp_backlog.as_deref()),
+        ("requirepass", options.requirepass.as_deref()),
+        ("protected-mode", options.protected_mode.as_deref()),
+        ("proto-max-bulk-len", options.proto_max_bulk_len.as_deref()),
+        ("enable-debug-command", options.enable_debug_command.as_deref()),
+        ("pidfile", pidfile),
+        ("loglevel", loglevel.as_deref()),
+    ];
+    for (name, value) in single {
+        directives.extend(value.map(|value| Directive::new(name, [value])));
+    }
+    if !options.bind.is_empty() {
+        // One flag may carry several addresses, as the directive does.
+        let addresses = options.bind.iter().flat_map(|given| given.split_ascii_whitespace());
+        directives.push(Directive::new("bind", addresses));
+    }
+    for limit in &options.client_output_buffer_limit {
+        directives.push(Directive::new("client-output-buffer-limit", split_words(limit)?));
+    }
+    Ok(directives)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Alone {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    fn parse(line: &[&str]) -> anyhow::Result<Settings> {
+        let words = ["serve"].iter().chain(line);
+        settings_of(Alone::try_parse_from(words)?.options)
+    }
+
+    #[test]
+    fn flags_become_directives() {
+        let settings = parse(&[
+            "--port",
+            "0",
+            "--bind",
+            "127.0.0.1",
+            "--bind",
+            "-::1",
+            "--maxmemory",
+            "100mb",
+        ])
+        .unwrap();
+        let expected = [
+            Directive::new("port", ["0"]),
+            Directive::new("maxmemory", ["100mb"]),
+            Directive::new("bind", ["127.0.0.1", "-::1"]),
+        ];
+        assert_eq!(settings.directives, expected);
+        assert_eq!(settings.upgrade_timeout_ms, 30_000);
+        assert!(settings.runtime_dir.is_absolute());
+    }
+
+    #[test]
+    fn limits_and_any_directive_can_be_given() {
+        let limit = [
+            "--client-output-buffer-limit",
+            "pubsub 32mb 8mb 60",
+            "--set",
+            "Save=",
+            "--set",
+            "maxmemory-policy=noeviction",
+        ];
+        let expected = [
+            Directive::new("client-output-buffer-limit", ["pubsub", "32mb", "8mb", "60"]),
+            Directive::new("save", Vec::<String>::new()),
+            Directive::new("maxmemory-policy", ["noeviction"]),
+        ];
+        assert_eq!(parse(&limit).unwrap().directives, expected);
+        assert!(parse(&["--set", "save"]).is_err());
+    }
+
+    #[test]
+    fn flags_count_more_than_the_file() {
+        let file = std::env::temp_dir().join(format!("hotredis-serve-{}.conf", std::process::id()));
+        std::fs::write(&file, "port 1\nmaxclients 5\n").unwrap();
+        let settings = parse(&[file.to_str().unwrap(), "--port", "2"]).unwrap();
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(settings.port().unwrap(), 2);
+        assert_eq!(settings.last_single("maxclients"), Some("5"));
+    }
+}

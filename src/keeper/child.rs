@@ -1,0 +1,127 @@
+//! What the keeper knows of a generation that it has started.
+
+use std::os::fd::BorrowedFd;
+
+use handoff::keeper_channel::{
+    ChannelError, GenerationToKeeper, KeeperEnd, KeeperToGeneration, Ready, Serving,
+};
+use nix::unistd::Pid;
+use tracing::warn;
+
+use super::preflight::Required;
+
+/// Most messages taken from one generation before the loop looks at its other work.
+const BATCH: usize = 64;
+
+/// What a generation said of itself when it began to serve.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Profile {
+    /// Version of its build.
+    pub version: String,
+    /// Mark of its build, empty if it has none.
+    pub build: String,
+    /// Fingerprint of the arena that it serves.
+    pub fingerprint: String,
+    /// Lowest and highest handoff version that it speaks.
+    pub handoff_versions: (u16, u16),
+    /// What it listens on.
+    pub addresses: Vec<String>,
+}
+
+impl From<Ready> for Profile {
+    fn from(said: Ready) -> Self {
+        Self {
+            version: said.version,
+            build: said.build,
+            fingerprint: said.fingerprint,
+            handoff_versions: said.handoff_versions,
+            addresses: said.addresses,
+        }
+    }
+}
+
+impl From<Serving> for Profile {
+    fn from(said: Serving) -> Self {
+        Self {
+            version: said.version,
+            build: said.build,
+            fingerprint: said.fingerprint,
+            handoff_versions: said.handoff_versions,
+            addresses: said.addresses,
+        }
+    }
+}
+
+impl Profile {
+    /// What a successor of this generation has to fit.
+    pub fn required(&self) -> Required {
+        Required {
+            keeper_protocol: handoff::keeper_channel::KEEPER_PROTOCOL,
+            handoff_versions: self.handoff_versions,
+            fingerprint: self.fingerprint.clone(),
+        }
+    }
+}
+
+/// A generation that has been started and not been reaped.
+#[derive(Debug)]
+pub struct Child {
+    /// Its process.
+    pub pid: Pid,
+    /// Its number.
+    pub number: u64,
+    /// What it said of itself; empty before it serves.
+    pub profile: Profile,
+    /// It has said that it is about to exit on purpose.
+    pub stopping: bool,
+    /// `None` once it is closed or has broken.
+    channel: Option<KeeperEnd>,
+}
+
+impl Child {
+    /// A generation that was just spawned.
+    pub fn new(pid: Pid, number: u64, channel: KeeperEnd) -> Self {
+        Self { pid, number, profile: Profile::default(), stopping: false, channel: Some(channel) }
+    }
+
+    /// The channel, to be polled for reading while it is there.
+    pub fn channel(&self) -> Option<BorrowedFd<'_>> {
+        use std::os::fd::AsFd;
+        self.channel.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Sends a message, with its descriptor if it carries one.
+    pub fn send(
+        &self,
+        message: impl Into<KeeperToGeneration>,
+        descriptor: Option<BorrowedFd<'_>>,
+    ) -> Result<(), ChannelError> {
+        let channel = self.channel.as_ref().ok_or(ChannelError::Closed)?;
+        match descriptor {
+            Some(descriptor) => channel.send_with(&message.into(), descriptor),
+            None => channel.send(&message.into()),
+        }
+    }
+
+    /// The messages that are there, a bounded number of them.
+    pub fn receive(&mut self) -> Vec<GenerationToKeeper> {
+        let mut messages = Vec::new();
+        while messages.len() < BATCH {
+            let Some(channel) = self.channel.as_mut() else { break };
+            match channel.recv() {
+                Ok(Some(delivery)) => messages.push(delivery.message),
+                Ok(None) => break,
+                Err(error) if error.is_recoverable() => {
+                    warn!("generation {}: {error}", self.number)
+                }
+                Err(error) => {
+                    if !matches!(error, ChannelError::Closed) {
+                        warn!("generation {}: {error}: its channel is closed", self.number);
+                    }
+                    self.channel = None;
+                }
+            }
+        }
+        messages
+    }
+}

@@ -1,0 +1,490 @@
+//! The keeper: the parent of all generations, whose pid is the one that users know.
+//!
+//! One thread, one `poll` loop, over signals, the control socket, the channels of at most two
+//! generations and the output of a preflight. Nothing in it waits: what takes time is a state with
+//! a deadline. It never touches the arena, a client or a listener, so there is little that could
+//! make it fail.
+
+mod child;
+mod control;
+mod pidfile;
+mod preflight;
+mod process;
+pub mod protocol;
+mod requests;
+pub mod runtime_dir;
+mod signals;
+mod upgrading;
+
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use handoff::keeper_channel::{self as channel, GenerationToKeeper, Phase};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+use tracing::{error, info, warn};
+
+use crate::settings::{Settings, SettingsError};
+use crate::version;
+use child::Child;
+use control::{ClientId, ControlSocket, Incoming};
+use pidfile::PidFile;
+use process::{Binary, BinaryError, Ending, SpawnError};
+use protocol::LastUpgrade;
+use requests::Pending;
+use runtime_dir::RuntimeDirError;
+use signals::Signals;
+use upgrading::{Step, Upgrade};
+
+/// How long a predecessor that has handed over may take to exit: the kernel needs about 70 ms per
+/// mapped GiB.
+const LEAVING_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Most predecessors that are still exiting: a further upgrade is refused.
+const MAX_LEAVING: usize = 8;
+
+/// How long control clients may take to read their last reply when the keeper exits.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// Why a keeper does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum KeeperError {
+    /// The settings cannot be used.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// There is no place for the control socket.
+    #[error(transparent)]
+    RuntimeDir(#[from] RuntimeDirError),
+    /// The control socket cannot be made.
+    #[error("cannot make a control socket in {}: {source}", directory.display())]
+    Control {
+        /// The runtime directory.
+        directory: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The running binary cannot be opened again.
+    #[error(transparent)]
+    Binary(#[from] BinaryError),
+    /// Generation 1 cannot be started.
+    #[error("cannot start generation 1: {0}")]
+    Spawn(#[from] SpawnError),
+    /// Generation 1 cannot be told its settings.
+    #[error("cannot start generation 1: {0}")]
+    Channel(#[from] channel::ChannelError),
+    /// A system call failed.
+    #[error("cannot {what}: {errno}")]
+    Os {
+        /// What was tried.
+        what: &'static str,
+        /// Why it failed.
+        errno: Errno,
+    },
+}
+
+/// Runs the keeper until its server is gone: the whole of `hotredis serve`. `binary` is where
+/// SIGUSR2 finds the next binary.
+pub fn run(settings: Settings, binary: PathBuf) -> ExitCode {
+    match Keeper::start(settings, binary).and_then(Keeper::keep) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What the poll can report.
+#[derive(Clone, Copy, Debug)]
+enum Source {
+    Signals,
+    Control,
+    Client(ClientId),
+    /// A channel or the preflight's output: all of them are read anyway whenever the loop wakes.
+    Other,
+}
+
+struct Keeper {
+    settings: Settings,
+    settings_json: String,
+    binary: PathBuf,
+    started: Instant,
+    signals: Signals,
+    control: ControlSocket,
+    pidfile: Option<PidFile>,
+    /// The generation that serves, or is about to as generation 1.
+    serving: Child,
+    /// Generation 1 has said READY.
+    ready: bool,
+    /// How `serving` ended, while it is still open whether its successor took over before.
+    lost: Option<Ending>,
+    upgrade: Option<Upgrade>,
+    /// Predecessors that have handed over, with when they must be gone.
+    leaving: Vec<(Child, Instant)>,
+    pending: Vec<Pending>,
+    /// A number for each upgrade and each request to a generation.
+    next_number: u64,
+    upgrades: u64,
+    failures: u64,
+    last_upgrade: Option<LastUpgrade>,
+    /// Why the server is to stop, once somebody has asked for it.
+    stopping: Option<String>,
+    interrupts: u32,
+    /// The loop ends with this code.
+    exit: Option<u8>,
+}
+
+impl Keeper {
+    fn start(settings: Settings, binary: PathBuf) -> Result<Self, KeeperError> {
+        let settings_json = settings.to_json()?;
+        let directory = &settings.runtime_dir;
+        if let Err(error) = process::close_inherited_on_exec() {
+            warn!("cannot keep inherited descriptors from generations: {error}");
+        }
+        let signals = Signals::take_over()
+            .map_err(|errno| KeeperError::Os { what: "take over signals", errno })?;
+        runtime_dir::prepare(directory)?;
+        runtime_dir::remove_stale(directory);
+        let control = ControlSocket::bind(directory)
+            .map_err(|source| KeeperError::Control { directory: directory.clone(), source })?;
+        let (pid, end) = process::spawn_generation(&Binary::running()?)?;
+        let serving = Child::new(pid, 1, end);
+        let first = channel::Start {
+            generation: serving.number,
+            keeper_pid: std::process::id(),
+            settings: settings_json.clone(),
+        };
+        if let Err(error) = serving.send(first, None) {
+            process::signal_child(pid, Signal::SIGKILL);
+            return Err(error.into());
+        }
+        info!(
+            "hotredis {} starts, keeper {}",
+            version::describe(version::VERSION, version::BUILD),
+            std::process::id()
+        );
+        Ok(Self {
+            settings,
+            settings_json,
+            binary,
+            started: Instant::now(),
+            signals,
+            control,
+            pidfile: None,
+            serving,
+            ready: false,
+            lost: None,
+            upgrade: None,
+            leaving: Vec::new(),
+            pending: Vec::new(),
+            next_number: 1,
+            upgrades: 0,
+            failures: 0,
+            last_upgrade: None,
+            stopping: None,
+            interrupts: 0,
+            exit: None,
+        })
+    }
+
+    fn keep(mut self) -> Result<u8, KeeperError> {
+        loop {
+            let found = self.wait()?;
+            let now = Instant::now();
+            self.on_messages();
+            // Only after the messages: what a process said before it ended counts.
+            if found.iter().any(|(source, _)| matches!(source, Source::Signals)) {
+                self.on_signals();
+            }
+            for (source, flags) in found {
+                match source {
+                    Source::Control => self.control.accept(),
+                    Source::Client(id) => self.on_client(id, flags),
+                    Source::Signals | Source::Other => {}
+                }
+            }
+            self.on_time(now);
+            if let Some(code) = self.exit {
+                self.control.drain(LAST_WORDS);
+                return Ok(code);
+            }
+        }
+    }
+
+    /// Waits for something to happen or the next deadline.
+    fn wait(&self) -> Result<Vec<(Source, PollFlags)>, KeeperError> {
+        let (sources, mut fds): (Vec<_>, Vec<_>) = self.watched().into_iter().unzip();
+        match poll(&mut fds, self.timeout()) {
+            Ok(_) => {}
+            Err(Errno::EINTR) => return Ok(Vec::new()),
+            Err(errno) => return Err(KeeperError::Os { what: "poll", errno }),
+        }
+        let found = sources.into_iter().zip(&fds).filter_map(|(source, fd)| {
+            let flags = fd.revents().unwrap_or(PollFlags::empty());
+            (!flags.is_empty()).then_some((source, flags))
+        });
+        Ok(found.collect())
+    }
+
+    fn watched(&self) -> Vec<(Source, PollFd<'_>)> {
+        let of_upgrade = match self.upgrade.as_ref().map(|upgrade| &upgrade.step) {
+            Some(Step::Preflight(running)) => running.stdout(),
+            Some(Step::Handover(successor)) => successor.channel(),
+            Some(Step::Ending { .. }) | None => None,
+        };
+        let single = [
+            (Source::Signals, Some(self.signals.as_fd())),
+            (Source::Control, self.control.listener()),
+            (Source::Other, self.serving.channel()),
+            (Source::Other, of_upgrade),
+        ];
+        let single = single
+            .into_iter()
+            .filter_map(|(source, fd)| fd.map(|fd| (source, PollFd::new(fd, PollFlags::POLLIN))));
+        let clients = self
+            .control
+            .watched()
+            .map(|(id, fd, flags)| (Source::Client(id), PollFd::new(fd, flags)));
+        single.chain(clients).collect()
+    }
+
+    fn timeout(&self) -> PollTimeout {
+        let upgrade = self.upgrade.as_ref().and_then(Upgrade::next_deadline);
+        let leaving = self.leaving.iter().map(|(_, deadline)| *deadline).min();
+        let pending = self.pending.iter().map(|pending| pending.deadline).min();
+        let next =
+            [upgrade, leaving, pending, self.control.next_deadline()].into_iter().flatten().min();
+        let Some(next) = next else { return PollTimeout::NONE };
+        // Rounded up: waking before the deadline would only mean to wait again.
+        let left = next.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
+        PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+    }
+
+    fn on_time(&mut self, now: Instant) {
+        self.control.expire(now);
+        self.expire_pending(now);
+        self.drive_upgrade(now);
+        for (child, deadline) in &mut self.leaving {
+            if now >= *deadline {
+                warn!("generation {} has handed over but does not exit: killed", child.number);
+                process::signal_child(child.pid, Signal::SIGKILL);
+                *deadline = now + LEAVING_PATIENCE;
+            }
+        }
+    }
+
+    /// Reads a bounded number of messages of both generations; whether there were any.
+    fn on_messages(&mut self) -> bool {
+        let of_serving = self.serving.receive();
+        let mut any = !of_serving.is_empty();
+        for message in of_serving {
+            self.on_message_of_serving(message);
+        }
+        if let Some(Upgrade { step: Step::Handover(successor), .. }) = &mut self.upgrade {
+            let of_successor = successor.receive();
+            any |= !of_successor.is_empty();
+            for message in of_successor {
+                self.on_message_of_successor(message);
+            }
+        }
+        any
+    }
+
+    fn on_message_of_serving(&mut self, message: GenerationToKeeper) {
+        match message {
+            GenerationToKeeper::Ready(said) if !self.ready => self.on_ready(said),
+            GenerationToKeeper::StartFailed(said) if !self.ready => {
+                error!("cannot start: {}", said.reason);
+                // It exits by itself; should it have exited with 0 the start has failed all the
+                // same.
+                self.exit = Some(1);
+                process::signal_child(self.serving.pid, Signal::SIGKILL);
+            }
+            GenerationToKeeper::Progress(said) => self.on_progress(&said),
+            GenerationToKeeper::UpgradeFailed(said) => self.on_upgrade_failed(said),
+            GenerationToKeeper::Stopping(said) => {
+                info!("generation {} stops: {}", self.serving.number, said.cause);
+                self.serving.stopping = true;
+            }
+            GenerationToKeeper::CheckReport(said) => self.on_check_report(said),
+            GenerationToKeeper::StatusReport(said) => self.on_status_report(&said),
+            // GOODBYE may come before the successor's SERVING has been read: its exit tells as
+            // much.
+            GenerationToKeeper::Goodbye(_) => {}
+            unexpected => {
+                warn!("generation {}: unexpected message {unexpected:?}", self.serving.number)
+            }
+        }
+    }
+
+    fn on_ready(&mut self, said: channel::Ready) {
+        let addresses = said.addresses.join(", ");
+        self.serving.profile = said.into();
+        self.ready = true;
+        let directory = self.settings.runtime_dir.clone();
+        if let Err(error) = self.control.publish(&directory) {
+            error!("cannot put the control socket into {}: {error}", directory.display());
+            self.stop("no control socket");
+            return;
+        }
+        if let Some(path) = self.settings.last_single("pidfile").map(PathBuf::from) {
+            match PidFile::write(&path) {
+                Ok(file) => self.pidfile = Some(file),
+                Err(error) => warn!("cannot write the pid file {}: {error}", path.display()),
+            }
+        }
+        info!("Ready to accept connections on {addresses}");
+        info!("control socket {}", self.control.path().display());
+    }
+
+    fn on_signals(&mut self) {
+        while let Some(signal) = self.signals.next() {
+            match signal {
+                Signal::SIGCHLD => self.reap(),
+                Signal::SIGUSR2 => self.upgrade_by_signal(),
+                Signal::SIGINT => {
+                    self.interrupts += 1;
+                    if self.interrupts > 1 {
+                        warn!("interrupted a second time: killing the server");
+                        self.kill_all();
+                        self.exit = Some(1);
+                    } else {
+                        self.stop("SIGINT");
+                    }
+                }
+                _ => self.stop("SIGTERM"),
+            }
+        }
+    }
+
+    fn reap(&mut self) {
+        while let Some((pid, ending)) = process::reap_one() {
+            // What it said last may not have been read yet. Bounded, lest the other one talk for
+            // ever.
+            for _ in 0..16 {
+                if !self.on_messages() {
+                    break;
+                }
+            }
+            self.on_exit(pid, ending);
+        }
+    }
+
+    fn on_exit(&mut self, pid: Pid, ending: Ending) {
+        if pid == self.serving.pid {
+            self.on_exit_of_serving(ending);
+        } else if self.is_part_of_upgrade(pid) {
+            self.on_exit_in_upgrade(ending);
+        } else if let Some(at) = self.leaving.iter().position(|(child, _)| child.pid == pid) {
+            let (child, _) = self.leaving.swap_remove(at);
+            info!("generation {} {ending}", child.number);
+        }
+    }
+
+    /// The generation that serves has ended. Surviving that, by a new generation on the same arena,
+    /// starts here.
+    fn on_exit_of_serving(&mut self, ending: Ending) {
+        if let Some(Upgrade { step: Step::Handover(_), .. }) = self.upgrade {
+            // It may have handed over before: its successor will tell, or not make it either.
+            self.lost = Some(ending);
+        } else if self.serving.stopping {
+            info!("generation {} {ending}: the keeper exits too", self.serving.number);
+            self.exit = Some(ending.code());
+        } else {
+            self.on_loss(ending);
+        }
+    }
+
+    fn on_loss(&mut self, ending: Ending) {
+        // Whoever asked it to stop by a signal got what was wanted, said or unsaid.
+        let wanted = self.stopping.is_some()
+            && matches!(ending, Ending::Signal(Signal::SIGTERM) | Ending::Exit(0));
+        match (wanted, self.ready) {
+            (true, _) => info!("generation {} {ending}", self.serving.number),
+            (false, true) => {
+                error!("generation {} {ending}: nobody serves any more", self.serving.number)
+            }
+            (false, false) => {
+                error!("generation {} {ending} before it was ready", self.serving.number)
+            }
+        }
+        let code = if wanted { 0 } else { ending.code().max(1) };
+        self.exit = self.exit.or(Some(code));
+    }
+
+    /// Has the serving generation exit cleanly. During a freeze it is not yet clear who that is:
+    /// then afterwards.
+    fn stop(&mut self, cause: &str) {
+        if self.stopping.is_some() {
+            return;
+        }
+        info!("{cause}: shutting down");
+        self.stopping = Some(cause.into());
+        if self.upgrade.as_ref().is_some_and(|upgrade| upgrade.phase < Phase::Freeze) {
+            self.fail_upgrade("the server is shutting down".into());
+        }
+        if self.upgrade.as_ref().is_none_or(|upgrade| matches!(upgrade.step, Step::Ending { .. })) {
+            self.send_shutdown();
+        }
+    }
+
+    fn send_shutdown(&self) {
+        let Some(cause) = self.stopping.clone() else { return };
+        let told = self.ready && self.serving.send(channel::Shutdown { cause }, None).is_ok();
+        if !told {
+            process::signal_child(self.serving.pid, Signal::SIGTERM);
+        }
+    }
+
+    fn kill_all(&self) {
+        process::signal_child(self.serving.pid, Signal::SIGKILL);
+        if let Some(Upgrade { step: Step::Handover(successor), .. }) = &self.upgrade {
+            process::signal_child(successor.pid, Signal::SIGKILL);
+        }
+        for (child, _) in &self.leaving {
+            process::signal_child(child.pid, Signal::SIGKILL);
+        }
+    }
+
+    fn on_client(&mut self, id: ClientId, flags: PollFlags) {
+        match self.control.ready(id, flags) {
+            Incoming::Nothing => {}
+            Incoming::Request(request) => self.on_request(id, request),
+        }
+    }
+
+    fn number(&mut self) -> u64 {
+        self.next_number += 1;
+        self.next_number - 1
+    }
+}
+
+/// Where the file is from which this process was started: what SIGUSR2 upgrades to.
+///
+/// The path as it was given, not what it stood for: a symbolic link that is moved to a new version
+/// is followed.
+pub fn path_started_from() -> std::io::Result<PathBuf> {
+    let running = std::env::current_exe()?;
+    let Some(given) = std::env::args_os().next().map(PathBuf::from) else { return Ok(running) };
+    let candidates: Vec<PathBuf> = if given.components().count() > 1 {
+        vec![std::path::absolute(&given)?]
+    } else {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&path).map(|directory| directory.join(&given)).collect()
+    };
+    // argv[0] may say anything: only a file that is the running one counts.
+    let found =
+        candidates.into_iter().find(|candidate| same_file(candidate, Path::new("/proc/self/exe")));
+    Ok(found.unwrap_or(running))
+}
+
+fn same_file(one: &Path, other: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let identity =
+        |path: &Path| std::fs::metadata(path).map(|found| (found.dev(), found.ino())).ok();
+    identity(one).is_some_and(|found| Some(found) == identity(other))
+}

@@ -1,0 +1,298 @@
+//! Binaries and the processes made from them.
+//!
+//! A binary is opened once and every later step goes through that descriptor, so what was examined
+//! is what runs, even if the file at the path is replaced meanwhile. The keeper is single-threaded
+//! and the only one that reaps its children: a pid that it has not reaped cannot be anybody else's,
+//! so signals by pid hit the right process.
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, ErrorKind, Read};
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use handoff::keeper_channel::{self, ChannelError, KeeperEnd};
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{AccessFlags, Pid, access, getegid, geteuid};
+
+use super::signals;
+
+/// Set by service managers for the process that they start, which is the keeper: not for its
+/// children.
+const PRIVATE_ENVIRONMENT: [&str; 6] = [
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_FDNAMES",
+    "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+];
+
+/// Bytes of an ELF header up to and including the machine.
+const ELF_HEAD: usize = 20;
+
+/// Why a file is not run.
+#[derive(Debug, thiserror::Error)]
+pub enum BinaryError {
+    /// It cannot be opened.
+    #[error("cannot open {}: {source}", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// It is not a file that this user should run.
+    #[error("{} {problem}", path.display())]
+    Unfit {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, and what to do.
+        problem: String,
+    },
+}
+
+/// An opened executable.
+#[derive(Debug)]
+pub struct Binary {
+    file: File,
+    path: PathBuf,
+    stamp: Stamp,
+}
+
+/// What changes when a file's content does.
+#[derive(Debug, PartialEq, Eq)]
+struct Stamp {
+    size: u64,
+    modified: (i64, i64),
+}
+
+impl Stamp {
+    fn of(found: &Metadata) -> Self {
+        // Not the time of change of the inode: that moves when another file is renamed over this
+        // one, which is harmless.
+        Self { size: found.size(), modified: (found.mtime(), found.mtime_nsec()) }
+    }
+}
+
+impl Binary {
+    /// The executable of this process, even if its file has been replaced or removed.
+    pub fn running() -> Result<Self, BinaryError> {
+        Self::open_unchecked(Path::new("/proc/self/exe"))
+    }
+
+    /// Opens a file and refuses it unless it is a regular file, executable, of this machine's kind,
+    /// owned by root or this user and writable by nobody else.
+    pub fn open(path: &Path) -> Result<Self, BinaryError> {
+        let binary = Self::open_unchecked(path)?;
+        match binary.problem() {
+            None => Ok(binary),
+            Some(problem) => Err(BinaryError::Unfit { path: path.into(), problem }),
+        }
+    }
+
+    fn open_unchecked(path: &Path) -> Result<Self, BinaryError> {
+        let failed = |source| BinaryError::Open { path: path.into(), source };
+        // O_PATH: neither waits at a FIFO nor asks for permission to read.
+        let file =
+            OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(path).map_err(failed)?;
+        let stamp = Stamp::of(&file.metadata().map_err(failed)?);
+        Ok(Self { file, path: path.into(), stamp })
+    }
+
+    fn problem(&self) -> Option<String> {
+        let found = match self.file.metadata() {
+            Ok(found) => found,
+            Err(error) => return Some(format!("cannot be examined: {error}")),
+        };
+        let trusted_group = found.gid() == 0 || found.gid() == getegid().as_raw();
+        if !found.is_file() {
+            Some("is no regular file".into())
+        } else if found.mode() & 0o111 == 0
+            || access(&self.path_by_descriptor(), AccessFlags::X_OK).is_err()
+        {
+            Some("is not executable for this user (chmod +x?)".into())
+        } else if found.uid() != 0 && found.uid() != geteuid().as_raw() {
+            Some(format!(
+                "belongs to user {}: it must belong to root or to the server's user",
+                found.uid()
+            ))
+        } else if found.mode() & 0o002 != 0 || (found.mode() & 0o020 != 0 && !trusted_group) {
+            Some("is writable by others (chmod go-w): anyone could have changed it".into())
+        } else {
+            self.problem_of_format()
+        }
+    }
+
+    /// Compares the head of the file with that of the running executable: no table of machines to
+    /// keep.
+    fn problem_of_format(&self) -> Option<String> {
+        let head = match read_head(&self.path_by_descriptor()) {
+            Ok(head) => head,
+            // It may be executable without being readable: then the kernel judges.
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => return None,
+            Err(error) => {
+                return Some(format!("is no hotredis: its head cannot be read ({error})"));
+            }
+        };
+        if head.starts_with(b"#!") {
+            return Some("is no hotredis: it is a script".into());
+        }
+        if !head.starts_with(b"\x7fELF") {
+            return Some("is no hotredis: it is not an ELF executable".into());
+        }
+        let ours = read_head(Path::new("/proc/self/exe")).ok()?;
+        // Byte 4: word size; 5: byte order; 18 and 19: machine.
+        let alike = [4, 5, 18, 19].into_iter().all(|at| head[at] == ours[at]);
+        (!alike).then(|| "is built for another architecture than this machine's".into())
+    }
+
+    /// Where the file was opened.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether the file's content is still what it was when it was opened.
+    pub fn is_unchanged(&self) -> bool {
+        self.file.metadata().is_ok_and(|now| Stamp::of(&now) == self.stamp)
+    }
+
+    fn path_by_descriptor(&self) -> PathBuf {
+        format!("/proc/self/fd/{}", self.file.as_raw_fd()).into()
+    }
+
+    /// A command that runs this binary with what every child of the keeper gets: the keeper's own
+    /// environment, working directory and limits, which the keeper never changes, and nothing that
+    /// adds up over a chain of upgrades.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(self.path_by_descriptor());
+        command.arg0("hotredis").stdin(Stdio::null());
+        for name in PRIVATE_ENVIRONMENT {
+            command.env_remove(name);
+        }
+        // SAFETY: runs between fork and exec in a child of a single-threaded process; calls only
+        // async-signal-safe functions and does not allocate.
+        unsafe { command.pre_exec(|| Ok(signals::reset_in_child()?)) };
+        command
+    }
+}
+
+fn read_head(path: &Path) -> io::Result<[u8; ELF_HEAD]> {
+    let mut head = [0; ELF_HEAD];
+    let mut file = File::open(path)?;
+    match file.read_exact(&mut head) {
+        // Too short a file is judged by what is there.
+        Err(error) if error.kind() != ErrorKind::UnexpectedEof => Err(error),
+        _ => Ok(head),
+    }
+}
+
+/// Why a generation was not started.
+#[derive(Debug, thiserror::Error)]
+pub enum SpawnError {
+    /// No channel to it could be made.
+    #[error("cannot make its channel: {0}")]
+    Channel(#[from] ChannelError),
+    /// The kernel refused to run it.
+    #[error("cannot run it: {0}")]
+    Exec(#[from] io::Error),
+}
+
+/// Starts a generation from a binary: `hotredis generation --channel-fd N`, N being its end of a
+/// new keeper channel, the only descriptor beyond stdin, stdout and stderr that it inherits.
+pub fn spawn_generation(binary: &Binary) -> Result<(Pid, KeeperEnd), SpawnError> {
+    let (end, inherited) = keeper_channel::pair()?;
+    let number = inherited.as_raw_fd();
+    let mut command = binary.command();
+    command.arg("generation").arg("--channel-fd").arg(number.to_string());
+    // SAFETY: as in `Binary::command`; `fcntl` is async-signal-safe, and the descriptor is open,
+    // because `inherited` lives until after the spawn.
+    unsafe { command.pre_exec(move || keep_over_exec(number)) };
+    let child = command.spawn()?;
+    Ok((pid_of(child.id()), end))
+}
+
+fn keep_over_exec(fd: RawFd) -> io::Result<()> {
+    // SAFETY: F_SETFD takes an integer and touches no memory.
+    match unsafe { libc::fcntl(fd, libc::F_SETFD, 0) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// Makes every descriptor beyond stderr that this process was born with close on exec, so that a
+/// generation inherits none that was left open by whoever started the keeper.
+pub fn close_inherited_on_exec() -> io::Result<()> {
+    // SAFETY: sets a flag on descriptors and touches no memory; none is closed.
+    let done =
+        unsafe { libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// A child's id as nix knows it.
+pub fn pid_of(id: u32) -> Pid {
+    // Linux's pids are at most 2^22.
+    Pid::from_raw(i32::try_from(id).expect("a pid fits an i32"))
+}
+
+/// A pid as the messages carry it.
+pub fn pid_number(pid: Pid) -> u32 {
+    pid.as_raw().unsigned_abs()
+}
+
+/// Sends a signal to a child that has not been reaped yet.
+pub fn signal_child(pid: Pid, signal: Signal) {
+    // ESRCH cannot be: the child is not reaped. Other errors would mean that it has changed user,
+    // and cannot be helped.
+    let _ = kill(pid, signal);
+}
+
+/// Kills a child that leads a process group of its own, and whatever it has started there.
+pub fn kill_group(leader: Pid) {
+    let _ = killpg(leader, Signal::SIGKILL);
+}
+
+/// Reaps one child that has ended, adopted ones included.
+pub fn reap_one() -> Option<(Pid, Ending)> {
+    loop {
+        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::Exited(pid, code)) => return Some((pid, Ending::Exit(code))),
+            Ok(WaitStatus::Signaled(pid, signal, _)) => return Some((pid, Ending::Signal(signal))),
+            Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return None,
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(_) => return None,
+        }
+    }
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It exited with this code.
+    Exit(i32),
+    /// A signal killed it.
+    Signal(Signal),
+}
+
+impl Ending {
+    /// The code that a parent passes on: a signal becomes 128 and its number, as in a shell.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Exit(code) => u8::try_from(code & 0xff).unwrap_or(u8::MAX),
+            Self::Signal(signal) => u8::try_from(128 + signal as i32).unwrap_or(u8::MAX),
+        }
+    }
+}
+
+impl std::fmt::Display for Ending {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Exit(code) => write!(out, "exited with code {code}"),
+            Self::Signal(signal) => write!(out, "was killed by {signal}"),
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! What a generation is started as.
+
+use std::os::fd::OwnedFd;
+use std::time::Instant;
+
+use crate::settings::Settings;
+
+/// The part that a new process is to play, as the keeper's first message says.
+#[derive(Debug)]
+pub enum Role {
+    /// Generation 1: makes arena and listeners, says `Ready` or `StartFailed`.
+    First {
+        /// Its number.
+        generation: u64,
+        /// The keeper's pid.
+        keeper_pid: u32,
+        /// What `hotredis serve` was given.
+        settings: Settings,
+    },
+    /// A successor: takes over from the generation at the other end of the link, says `Serving` or
+    /// `UpgradeFailed`.
+    Successor(Succession),
+}
+
+/// What a successor is told.
+#[derive(Debug)]
+pub struct Succession {
+    /// Number of the upgrade; every message about it names it.
+    pub upgrade: u64,
+    /// The number of the generation to be.
+    pub generation: u64,
+    /// The keeper's pid.
+    pub keeper_pid: u32,
+    /// The predecessor's pid.
+    pub predecessor_pid: u32,
+    /// When the keeper gives up and kills this process.
+    pub deadline: Instant,
+    /// What `hotredis serve` was given; what `CONFIG SET` changed since is in the arena.
+    pub settings: Settings,
+    /// A `SOCK_SEQPACKET` socket to the predecessor.
+    pub link: OwnedFd,
+}
