@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Extracts command metadata from redis-server 7.0.15, the reference for everything COMMAND says.
 
-    scripts/command-metadata.py docs            rewrites src/commands/docs.jsonl for the commands in COMMANDS below
+    scripts/command-metadata.py docs            rewrites docs.jsonl and help.jsonl in src/commands for COMMANDS below
     scripts/command-metadata.py rows NAME...    prints table rows and handler stubs to paste into a family file
 
 Starts a private redis-server (REDIS_SERVER overrides which) on an unused port and stops it again.
@@ -19,7 +19,7 @@ import textwrap
 import time
 
 VERSION = "7.0.15"
-DOCS = pathlib.Path(__file__).resolve().parent.parent / "src/commands/docs.jsonl"
+FOLDER = pathlib.Path(__file__).resolve().parent.parent / "src/commands"
 
 # The commands that hotredis has, containers with all their subcommands.
 COMMANDS = """
@@ -108,9 +108,24 @@ def write_docs(connection):
         doc = docs[name]
         if "subcommands" in doc:
             doc["subcommands"] = dict(sorted(doc["subcommands"].items()))
-        lines.append(json.dumps({"name": name, **doc}, ensure_ascii=False, separators=(",", ":")))
-    DOCS.write_text("\n".join(lines) + "\n")
-    print(f"{DOCS}: {len(lines)} commands")
+        lines.append({"name": name, **doc})
+    write_lines(FOLDER / "docs.jsonl", lines)
+
+
+def write_help(connection):
+    """The HELP texts of the containers among COMMANDS."""
+    docs = connection.command("COMMAND", "DOCS", *COMMANDS)
+    containers = sorted(name for name, doc in docs.items() if f"{name}|help" in doc.get("subcommands", {}))
+    write_lines(
+        FOLDER / "help.jsonl",
+        [{"name": name, "lines": connection.command(name, "HELP")} for name in containers],
+    )
+
+
+def write_lines(path, values):
+    lines = [json.dumps(value, ensure_ascii=False, separators=(",", ":")) for value in values]
+    path.write_text("\n".join(lines) + "\n")
+    print(f"{path}: {len(lines)} commands")
 
 
 def usage(argument):
@@ -216,6 +231,7 @@ def main():
     if len(sys.argv) >= 2 and sys.argv[1] == "docs" and len(sys.argv) == 2:
         with Reference() as connection:
             write_docs(connection)
+            write_help(connection)
     elif len(sys.argv) >= 3 and sys.argv[1] == "rows":
         with Reference() as connection:
             print_rows(connection, sys.argv[2:])

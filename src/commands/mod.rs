@@ -6,6 +6,8 @@
 //! | [`table`] | all families joined: lookup by name, arity |
 //! | [`key_search`] | the keys among a command's arguments |
 //! | `docs` | generated documentation for `COMMAND DOCS` |
+//! | [`help`] | generated texts for `HELP` of the containers |
+//! | [`errors`] | errors about requests that never reach a handler |
 //!
 //! Nothing here knows a socket. A new family is a file with a `COMMANDS` slice and a line in [`table`].
 
@@ -18,7 +20,9 @@ pub mod connection;
 pub mod databases;
 pub mod debug;
 mod docs;
+pub mod errors;
 pub mod expire;
+pub mod help;
 pub mod info;
 pub mod key_search;
 pub mod keys;

@@ -2,8 +2,8 @@
 //! command that hotredis has. Calls the reply functions directly; the server in between is tested
 //! by the differential tests.
 
-use hotredis::commands::command_replies;
-use hotredis::commands::table;
+use hotredis::commands::table::{self, Lookup};
+use hotredis::commands::{command_replies, errors, help};
 use hotredis::proto::reply::{Protocol, Reply};
 use hotredis_tests::client::Client;
 use hotredis_tests::server::Setup;
@@ -186,4 +186,62 @@ fn keys_are_found_as_redis_finds_them() {
             }
         }
     });
+}
+
+#[test]
+fn help_equals_redis_for_every_container() {
+    in_both_protocols(|protocol, redis| {
+        for container in
+            table::top_level().iter().filter(|command| command.child(b"help").is_some())
+        {
+            let theirs = redis.call(&[container.full_name, "HELP"]);
+            assert_eq!(ours(protocol, |reply| help::reply(reply, container.full_name)), theirs);
+        }
+    });
+}
+
+#[test]
+fn requests_that_name_no_command_are_refused_as_redis_does() {
+    let (long, longer) = ([b'x'; 120], [b'y'; 200]);
+    let requests: [&[&[u8]]; 14] = [
+        &[b"nosuch"],
+        &[b"NoSuch", b"a", b"b c"],
+        &[b"nosuch", &long, b"abcdefghijklmnop", b"z"],
+        &[b"nosuch", &longer, b"a"],
+        &[&longer, b"a"],
+        &[b"no\0such", b"a\0b", b""],
+        &[b"no\r\nsuch", b"\r\n"],
+        &[b"no\xffsuch"],
+        &[b""],
+        &[b"client", b"nosuch", b"a"],
+        &[b"COMMAND", b"No\r\nSuch"],
+        &[b"object", &longer],
+        &[b"client|list"],
+        &[b"get", b"a", b"b"],
+    ];
+    in_both_protocols(|protocol, redis| {
+        let arity = table::all()
+            .iter()
+            .filter(|command| !command.arity_allows(1) && command.parent.is_none());
+        let bare: Vec<[&[u8]; 1]> = arity.map(|command| [command.full_name.as_bytes()]).collect();
+        for request in requests.into_iter().chain(bare.iter().map(|name| &name[..])) {
+            let name = request[0];
+            let message = match table::lookup(name, request.get(1).copied()) {
+                Lookup::UnknownCommand => {
+                    errors::unknown_command(name, request[1..].iter().copied())
+                }
+                Lookup::UnknownSubcommand(container) => {
+                    errors::unknown_subcommand(container, request[1])
+                }
+                Lookup::Found(command) => errors::wrong_arity(command).into(),
+            };
+            let ours = ours(protocol, |reply| reply.error(with_code(&message)));
+            assert_eq!(ours, redis.call(request), "{:?}", String::from_utf8_lossy(name));
+        }
+    });
+}
+
+/// An error message with its code, as `Reply::error` wants it.
+fn with_code(message: &[u8]) -> Vec<u8> {
+    [b"-", message].concat()
 }

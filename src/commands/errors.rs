@@ -1,0 +1,45 @@
+//! Errors about requests that never reach a handler.
+
+use super::spec::CommandSpec;
+
+/// No more bytes than this of any word that a client sent are quoted.
+const QUOTED: usize = 128;
+
+/// There is no command of this name; `args` are the words behind it.
+pub fn unknown_command<'a>(name: &[u8], args: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+    let mut message = b"ERR unknown command '".to_vec();
+    message.extend(c_string(name, QUOTED));
+    message.extend(b"', with args beginning with: ");
+    let start = message.len();
+    for arg in args {
+        let used = message.len() - start;
+        if used >= QUOTED {
+            break;
+        }
+        message.push(b'\'');
+        message.extend(c_string(arg, QUOTED - used));
+        message.extend(b"' ");
+    }
+    message
+}
+
+/// The container has no subcommand of this name.
+pub fn unknown_subcommand(container: &CommandSpec, name: &[u8]) -> Vec<u8> {
+    let mut message = b"ERR unknown subcommand '".to_vec();
+    message.extend(c_string(name, QUOTED));
+    message.extend(b"'. Try ");
+    message.extend(container.full_name.to_ascii_uppercase().bytes());
+    message.extend(b" HELP.");
+    message
+}
+
+/// Too many arguments or too few.
+pub fn wrong_arity(command: &CommandSpec) -> String {
+    format!("ERR wrong number of arguments for '{}' command", command.full_name)
+}
+
+/// What C's `%.*s` prints: up to the first NUL, and at most so many bytes.
+fn c_string(bytes: &[u8], most: usize) -> &[u8] {
+    let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
+    &bytes[..end.min(most)]
+}
