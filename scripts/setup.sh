@@ -35,13 +35,17 @@ install_packages() {
         printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
         as_root chmod 755 "$policy"
         ours=yes
+        trap 'as_root rm -f /usr/sbin/policy-rc.d' EXIT
     fi
     local status=0
     {
         as_root env DEBIAN_FRONTEND=noninteractive apt-get update -q &&
             as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "$@"
     } >&2 || status=$?
-    if [ "$ours" = yes ]; then as_root rm -f "$policy"; fi
+    if [ "$ours" = yes ]; then
+        as_root rm -f "$policy"
+        trap - EXIT
+    fi
     [ "$status" = 0 ] || fail "apt-get failed; see above"
     # Nor at the next boot: only what this script has just installed is switched off.
     if [[ " $* " == *" redis-server "* ]] && command -v systemctl >/dev/null; then

@@ -44,11 +44,10 @@ fn work_on(server: &Server) -> u64 {
         scope.spawn(|| errors.read_to_string(&mut problems));
         // The script ends its output when it ends; until then the server is upgraded.
         let reader = scope.spawn(|| output.read_to_string(&mut rest));
-        let upgrades = match server.kind() {
+        match server.kind() {
             Kind::Hotredis => upgrade_until(|| reader.is_finished(), server),
             Kind::Redis => 0,
-        };
-        upgrades
+        }
     });
     let status = work.wait().unwrap();
     assert!(status.success(), "{status}\n{first}{rest}{problems}");

@@ -30,7 +30,7 @@ pub fn raise_descriptor_limit(connections: usize) -> anyhow::Result<()> {
     }
     if hard < wanted {
         bail!(
-            "{connections} connections need {wanted} descriptors, but the hard limit is {hard}: raise it (ulimit -Hn)"
+            "{connections} connections need {wanted} descriptors, the hard limit is {hard}: raise it"
         );
     }
     setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).context("raising the descriptor limit")

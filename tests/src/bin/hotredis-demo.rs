@@ -38,8 +38,8 @@ struct Arguments {
 fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
     println!(
-        "{} connections with a session of their own and {} that send {:.0} INCRs per second in all,\n\
-         to a server that holds {} keys. Its binary is replaced every {} s, by another build in turn.\n",
+        "{} connections with a session of their own, and {} that send {:.0} INCRs per second,\n\
+         to a server with {} keys, whose binary is replaced every {} s by another build in turn.\n",
         arguments.idle, arguments.busy, arguments.rate, arguments.keys, arguments.interval
     );
     let trial = Trial {
@@ -75,8 +75,8 @@ fn conclude(outcome: &Outcome) {
     println!("\n{}\n{report}", load::chart::draw(report));
     let longest = outcome.freezes().last().copied().unwrap_or(0);
     println!(
-        "\n{} upgrades under {} connections: {} connections dropped, {} commands lost, {} repeated, {} reordered;\n\
-         the server paused for {} at most, and no client waited longer than {}.",
+        "\n{} upgrades under {} connections: {} connections dropped; {} commands lost, {} repeated,\n\
+         {} out of order; the server paused for {} at most, and no client waited longer than {}.",
         outcome.upgrades.len(),
         report.idle + report.busy,
         report.idle + report.busy - report.idle_kept - report.busy_kept,
