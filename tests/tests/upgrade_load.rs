@@ -27,7 +27,7 @@ fn upgraded_under(idle: usize, busy: usize, keys: u64) -> Outcome {
         interval: Some(Duration::from_millis(300)),
     };
     // The checker runs in here, and the server has to end in an orderly way.
-    trial.carry_out(|_| ()).unwrap()
+    trial.carry_out().unwrap()
 }
 
 #[track_caller]

@@ -219,6 +219,7 @@ pub fn micros(us: u64) -> String {
     match us {
         0..1_000 => format!("{us} us"),
         1_000..100_000 => format!("{:.1} ms", us as f64 / 1e3),
+        100_000..1_000_000 => format!("{} ms", us / 1_000),
         _ => format!("{:.2} s", Duration::from_micros(us).as_secs_f64()),
     }
 }

@@ -1,5 +1,6 @@
 //! Upgrades under a load: one every so often, from one build to the other and back.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -8,6 +9,9 @@ use serde::Serialize;
 use super::{Control, Options, Report, preload, run};
 use crate::client::{Client, Endpoint};
 use crate::server::{Server, Setup, info_field};
+
+/// Connections to the server beside those of the load: the test's own, and others' in a demo.
+const SPARE_CLIENTS: usize = 100;
 
 /// What came of one upgrade, as the command and the server told it.
 #[derive(Debug, Clone, Serialize)]
@@ -62,34 +66,48 @@ impl Outcome {
 }
 
 impl Trial {
-    /// Starts the server, puts the load on it, upgrades it meanwhile, has the checker look at it
-    /// and ends it. `tell` hears of every upgrade, at once.
+    /// Starts the server, puts the load on it, upgrades it meanwhile, has the checker look at it and
+    /// ends it.
     ///
     /// # Panics
     /// If the server does not start, or does not end as it should (see `Server::finish`).
-    pub fn carry_out(
-        &self,
-        mut tell: impl FnMut(&Result<Upgrade, String>) + Send,
-    ) -> anyhow::Result<Outcome> {
-        let clients = self.load.idle + self.load.busy + 100;
+    pub fn carry_out(&self) -> anyhow::Result<Outcome> {
+        let server = self.start()?;
+        let outcome = self.put_on(&server, |_| ())?;
+        server.finish();
+        Ok(outcome)
+    }
+
+    /// Starts the server and sets its keys.
+    ///
+    /// # Panics
+    /// If the server does not start.
+    pub fn start(&self) -> anyhow::Result<Server> {
+        let clients = self.load.idle + self.load.busy + SPARE_CLIENTS;
         let server =
             Setup::of_binary(&self.builds[0]).directive("maxclients", &clients.to_string()).start();
-        let Endpoint::Tcp(addr) = *server.endpoint() else {
-            unreachable!("it was told to use TCP")
-        };
-        preload(addr, self.keys)?;
+        preload(address(&server), self.keys)?;
+        Ok(server)
+    }
+
+    /// Puts the load on the server, and upgrades it meanwhile. `tell` hears of every upgrade, at once.
+    pub fn put_on(
+        &self,
+        server: &Server,
+        mut tell: impl FnMut(&Result<Upgrade, String>),
+    ) -> anyhow::Result<Outcome> {
+        let addr = address(server);
         let options = Options { addr, ..self.load.clone() };
         let control = Control::new();
         let (report, results) = std::thread::scope(|scope| {
             let load = scope.spawn(|| run(&options, &control));
             let results = match self.interval {
-                Some(interval) => self.upgrade(&server, interval, &control, &mut tell),
+                Some(interval) => self.upgrade(server, interval, &control, &mut tell),
                 None => Vec::new(),
             };
             (load.join(), results)
         });
         let report = report.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        server.finish();
         let (mut upgrades, mut failures) = (Vec::new(), Vec::new());
         for result in results {
             match result {
@@ -173,6 +191,13 @@ impl Trial {
             generation: number(info, "handoff_generation")? as u64,
             build,
         })
+    }
+}
+
+fn address(server: &Server) -> SocketAddr {
+    match server.endpoint() {
+        Endpoint::Tcp(addr) => *addr,
+        Endpoint::Unix(path) => unreachable!("{} is no TCP port", path.display()),
     }
 }
 

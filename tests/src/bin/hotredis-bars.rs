@@ -163,9 +163,9 @@ fn compare_gaps(arguments: &Arguments, verdicts: &mut Verdicts) -> anyhow::Resul
     );
     let (mut without, mut with) = (Vec::new(), Vec::new());
     for number in 1..=arguments.runs {
-        let plain = trial(arguments, arguments.seconds, false)?.carry_out(|_| ())?;
+        let plain = trial(arguments, arguments.seconds, false)?.carry_out()?;
         println!("run {number}, without: {}", summary(&plain));
-        let upgraded = trial(arguments, arguments.seconds, true)?.carry_out(|_| ())?;
+        let upgraded = trial(arguments, arguments.seconds, true)?.carry_out()?;
         println!("run {number}, with:    {}", summary(&upgraded));
         without.push(plain);
         with.push(upgraded);
@@ -207,7 +207,7 @@ fn compare_cases(arguments: &Arguments, verdicts: &mut Verdicts) -> anyhow::Resu
         trial.load.idle = idle;
         trial.load.busy = busy;
         trial.keys = keys;
-        let outcome = trial.carry_out(|_| ())?;
+        let outcome = trial.carry_out()?;
         let name =
             format!("{} connections, {keys} key{}", idle + busy, if keys == 1 { "" } else { "s" });
         println!("{name}: {}", summary(&outcome));
