@@ -48,7 +48,7 @@ fn decode(buf: &[u8], lengths: &[usize], limits: &Limits) -> Outcome {
     for &len in lengths {
         match decoder.decode(&buf[..len], limits, &mut argv) {
             Decoded::Incomplete { need } => assert!(need > len),
-            Decoded::Error(error) => return Outcome::Error(error.message().into_owned()),
+            Decoded::Error(error) => return Outcome::Error(error.message()),
             Decoded::Complete { consumed } => {
                 let args = argv.iter(&buf[..len]).map(<[u8]>::to_vec).collect();
                 return Outcome::Complete(consumed, args);

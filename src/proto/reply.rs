@@ -132,12 +132,10 @@ impl<'a, S: Sink + ?Sized> Reply<'a, S> {
         self.sink.put(shared::OK);
     }
 
-    /// A simple string. It must not contain a line end: text that a client chose goes into
-    /// [`Self::bulk`].
+    /// A simple string. Line ends in it become blanks; text of any bytes goes into [`Self::bulk`].
     #[inline]
-    pub fn simple(&mut self, text: &str) {
-        debug_assert!(!text.contains(['\r', '\n']), "a simple string is one line");
-        self.sink.put_all(&[b"+", text.as_bytes(), CRLF]);
+    pub fn simple(&mut self, text: impl AsRef<[u8]>) {
+        self.line(b"+", text.as_ref());
     }
 
     /// An error. A message that starts with `-` brings its own code (`-WRONGTYPE ...`), any other is
@@ -146,12 +144,7 @@ impl<'a, S: Sink + ?Sized> Reply<'a, S> {
     pub fn error(&mut self, message: impl AsRef<[u8]>) {
         let message = trim_line_ends(message.as_ref());
         let prefix: &[u8] = if message.first() == Some(&b'-') { b"" } else { b"-ERR " };
-        if memchr::memchr2(b'\r', b'\n', message).is_none() {
-            return self.sink.put_all(&[prefix, message, CRLF]);
-        }
-        let blank = |&byte: &u8| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte };
-        let message: Vec<u8> = message.iter().map(blank).collect();
-        self.sink.put_all(&[prefix, &message, CRLF]);
+        self.line(prefix, message);
     }
 
     /// An integer.
@@ -245,12 +238,8 @@ impl<'a, S: Sink + ?Sized> Reply<'a, S> {
     /// A double, with 17 significant digits: in RESP2 a bulk string.
     pub fn double(&mut self, value: f64) {
         let mut text = Vec::with_capacity(32);
-        if value.is_infinite() || value.is_finite() {
-            numbers::write_g17(&mut text, value);
-        } else {
-            // The sign of NaN means nothing, and RESP3 has one spelling for it.
-            text.extend_from_slice(b"nan");
-        }
+        // The sign of NaN means nothing, and RESP3 has one spelling for it.
+        numbers::write_g17(&mut text, if value.is_nan() { f64::NAN.abs() } else { value });
         self.human_double(&text);
     }
 
@@ -291,6 +280,16 @@ impl<'a, S: Sink + ?Sized> Reply<'a, S> {
             Protocol::Resp2 => self.bulk(text),
             Protocol::Resp3 => self.sink.put_all(&[&[kind], text, CRLF]),
         }
+    }
+
+    /// Writes one line, whatever the text holds.
+    fn line(&mut self, prefix: &[u8], text: &[u8]) {
+        if memchr::memchr2(b'\r', b'\n', text).is_none() {
+            return self.sink.put_all(&[prefix, text, CRLF]);
+        }
+        let blank = |&byte: &u8| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte };
+        let text: Vec<u8> = text.iter().map(blank).collect();
+        self.sink.put_all(&[prefix, &text, CRLF]);
     }
 
     #[inline]

@@ -22,6 +22,7 @@ fn every_kind_in_both_versions() {
     let cases: &[(Write, &str, &str)] = &[
         (|r| r.ok(), "+OK\\r\\n", "+OK\\r\\n"),
         (|r| r.simple("hi"), "+hi\\r\\n", "+hi\\r\\n"),
+        (|r| r.simple("a\r\n+b"), "+a  +b\\r\\n", "+a  +b\\r\\n"),
         (|r| r.null(), "$-1\\r\\n", "_\\r\\n"),
         (|r| r.null_array(), "*-1\\r\\n", "_\\r\\n"),
         (|r| r.map(2), "*4\\r\\n", "%2\\r\\n"),

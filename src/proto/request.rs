@@ -21,8 +21,6 @@
 //! bytes after an argument are skipped unseen; a length has no sign but `-`, no leading zero and
 //! no blank; a NUL inside a length line hides the rest of it.
 
-use std::borrow::Cow;
-
 use super::inline::{self, INLINE_MAX_SIZE};
 use crate::util::numbers::string2ll;
 use crate::util::quote;
@@ -114,12 +112,13 @@ pub enum ProtocolError {
 impl ProtocolError {
     /// The text of the error reply, without `-ERR ` and line end; the offending byte goes back
     /// as it came.
-    pub fn message(&self) -> Cow<'static, [u8]> {
+    pub fn message(&self) -> Vec<u8> {
         match self {
-            Self::ExpectedDollar(got) => Cow::Owned(
-                [b"Protocol error: expected '$', got '".as_slice(), &[*got], b"'"].concat(),
-            ),
-            other => Cow::Owned(other.to_string().into_bytes()),
+            // No UTF-8 where the byte is none.
+            Self::ExpectedDollar(got) => {
+                [b"Protocol error: expected '$', got '".as_slice(), &[*got], b"'"].concat()
+            }
+            other => other.to_string().into_bytes(),
         }
     }
 }
@@ -209,8 +208,9 @@ impl Argv {
 
 /// How far the request at the start of a buffer was understood.
 ///
-/// All zero means nothing yet, so zeroed memory is a fresh decoder. Every value is safe: a state
-/// that cannot belong to the buffer is dropped, and the request is read from its start.
+/// All zero means nothing yet, so zeroed memory is a fresh decoder. No value does harm: a state that
+/// cannot belong to the buffer is dropped and the request read from its start, and one that could
+/// but does not can at worst make a [`ProtocolError`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Decoder {
@@ -287,7 +287,6 @@ impl Decoder {
     }
 
     fn multibulk(&mut self, buf: &[u8], limits: &Limits, argv: &mut Argv) -> Decoded {
-        argv.clear();
         let resumed = self.pos != 0;
         let consumed = match self.walk(buf, limits, argv) {
             Ok(consumed) => consumed,
@@ -298,6 +297,7 @@ impl Decoder {
             if Self::new().walk(&buf[..consumed], &Limits::NONE, argv) != Ok(consumed) {
                 // The state was not this buffer's after all.
                 *self = Self::new();
+                argv.clear();
                 return self.multibulk(buf, limits, argv);
             }
         }

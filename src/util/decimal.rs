@@ -108,8 +108,8 @@ pub(super) fn is_zero(whole: &[u8], fraction: &[u8]) -> bool {
     whole.iter().chain(fraction).all(|&digit| digit == b'0')
 }
 
-/// A positive real number, exact up to whether something lies below its last bit: between
-/// `mantissa * 2^exponent` and the next multiple, and above the lower one if `sticky`.
+/// A real number that is not negative: `mantissa * 2^exponent`, and if `sticky` a little more, which
+/// is less than anything that could matter to a rounding to 64 bits but to tell a tie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Binary {
     /// The leading bits; the highest one is set, unless the number is zero.
@@ -180,6 +180,14 @@ pub(super) fn from_decimal(whole: &[u8], fraction: &[u8], exponent: i64, limit: 
     }
     if magnitude > limit {
         return Binary::new(1, EXPONENT_CAP, false);
+    }
+    if digits.len() <= 19 && (-18..=0).contains(&scale) {
+        // What people write: one division, which leaves 68 bits at least.
+        let number = digits.iter().fold(0, |value: u64, digit| value * 10 + u64::from(*digit));
+        let number = Binary::new(u128::from(number), 0, false);
+        let divisor = 10u128.pow(scale.unsigned_abs() as u32);
+        let (quotient, rest) = (number.mantissa / divisor, number.mantissa % divisor);
+        return Binary::new(quotient, number.exponent, rest != 0);
     }
     let mut number = Big::from_digits(&digits);
     if scale >= 0 {
