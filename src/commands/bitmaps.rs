@@ -66,12 +66,14 @@ fn bitop(_cx: &mut Cx<'_>) -> Outcome {
 }
 
 /// `BITFIELD key [GET encoding offset | [OVERFLOW <WRAP | SAT | FAIL>] <SET encoding offset value |
-/// INCRBY encoding offset increment> ...]`: perform arbitrary bitfield integer operations on strings.
+/// INCRBY encoding offset increment> ...]`: perform arbitrary bitfield integer operations on
+/// strings.
 fn bitfield(_cx: &mut Cx<'_>) -> Outcome {
     not_implemented()
 }
 
-/// `BITFIELD_RO key [GET encoding offset [GET encoding offset ...]]`: read-only variant of `BITFIELD`.
+/// `BITFIELD_RO key [GET encoding offset [GET encoding offset ...]]`: read-only variant of
+/// `BITFIELD`.
 fn bitfield_ro(_cx: &mut Cx<'_>) -> Outcome {
     not_implemented()
 }

@@ -81,18 +81,19 @@ fn id(_cx: &mut Cx<'_>) -> Outcome {
     not_implemented()
 }
 
-/// `CLIENT INFO`: returns information about the current client connection..
+/// `CLIENT INFO`: returns information about the current client connection.
 fn info(_cx: &mut Cx<'_>) -> Outcome {
     not_implemented()
 }
 
-/// `CLIENT KILL <ip:port | [ID client-id] [TYPE <NORMAL | MASTER | SLAVE | REPLICA | PUBSUB>]
-/// [USER username] [ADDR ip:port] [LADDR ip:port] [SKIPME yes/no]>`: kill the connection of a client.
+/// `CLIENT KILL <ip:port | [ID client-id] [TYPE <NORMAL | MASTER | SLAVE | REPLICA | PUBSUB>] [USER
+/// username] [ADDR ip:port] [LADDR ip:port] [SKIPME yes/no]>`: kill the connection of a client.
 fn kill(_cx: &mut Cx<'_>) -> Outcome {
     not_implemented()
 }
 
-/// `CLIENT LIST [TYPE <NORMAL | MASTER | REPLICA | PUBSUB>] [ID client-id [client-id ...]]`: get the list of client connections.
+/// `CLIENT LIST [TYPE <NORMAL | MASTER | REPLICA | PUBSUB>] [ID client-id [client-id ...]]`: get
+/// the list of client connections.
 fn list(_cx: &mut Cx<'_>) -> Outcome {
     not_implemented()
 }
@@ -117,17 +118,20 @@ fn setname(_cx: &mut Cx<'_>) -> Outcome {
     not_implemented()
 }
 
-/// `CLIENT TRACKING <ON | OFF> [REDIRECT client-id] [PREFIX prefix [PREFIX prefix ...]] [BCAST] [OPTIN] [OPTOUT] [NOLOOP]`: enable or disable server assisted client side caching support.
+/// `CLIENT TRACKING <ON | OFF> [REDIRECT client-id] [PREFIX prefix [PREFIX prefix ...]] [BCAST]
+/// [OPTIN] [OPTOUT] [NOLOOP]`: enable or disable server assisted client side caching support.
 fn tracking(_cx: &mut Cx<'_>) -> Outcome {
     not_implemented()
 }
 
-/// `CLIENT TRACKINGINFO`: return information about server assisted client side caching for the current connection.
+/// `CLIENT TRACKINGINFO`: return information about server assisted client side caching for the
+/// current connection.
 fn trackinginfo(_cx: &mut Cx<'_>) -> Outcome {
     not_implemented()
 }
 
-/// `CLIENT UNBLOCK client-id [TIMEOUT | ERROR]`: unblock a client blocked in a blocking command from a different connection.
+/// `CLIENT UNBLOCK client-id [TIMEOUT | ERROR]`: unblock a client blocked in a blocking command
+/// from a different connection.
 fn unblock(_cx: &mut Cx<'_>) -> Outcome {
     not_implemented()
 }

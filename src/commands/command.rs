@@ -35,7 +35,8 @@ fn count(_cx: &mut Cx<'_>) -> Outcome {
     not_implemented()
 }
 
-/// `COMMAND DOCS [command-name [command-name ...]]`: get array of specific Redis command documentation.
+/// `COMMAND DOCS [command-name [command-name ...]]`: get array of specific Redis command
+/// documentation.
 fn docs(_cx: &mut Cx<'_>) -> Outcome {
     not_implemented()
 }
@@ -55,12 +56,14 @@ fn help(_cx: &mut Cx<'_>) -> Outcome {
     not_implemented()
 }
 
-/// `COMMAND INFO [command-name [command-name ...]]`: get array of specific Redis command details, or all when no argument is given..
+/// `COMMAND INFO [command-name [command-name ...]]`: get array of specific Redis command details,
+/// or all when no argument is given.
 fn info(_cx: &mut Cx<'_>) -> Outcome {
     not_implemented()
 }
 
-/// `COMMAND LIST [FILTERBY <MODULE module-name | ACLCAT category | PATTERN pattern>]`: get an array of Redis command names.
+/// `COMMAND LIST [FILTERBY <MODULE module-name | ACLCAT category | PATTERN pattern>]`: get an array
+/// of Redis command names.
 fn list(_cx: &mut Cx<'_>) -> Outcome {
     not_implemented()
 }

@@ -52,7 +52,8 @@ pub fn docs<S: Sink + ?Sized>(reply: &mut Reply<'_, S>, names: &[&[u8]]) {
     }
 }
 
-/// `COMMAND LIST [FILTERBY MODULE name | ACLCAT category | PATTERN pattern]`; `filter` is what follows `LIST`.
+/// `COMMAND LIST [FILTERBY MODULE name | ACLCAT category | PATTERN pattern]`; `filter` is what
+/// follows `LIST`.
 ///
 /// # Errors
 /// If that is no filter.
@@ -90,7 +91,8 @@ fn filtered(kind: &[u8], what: &[u8]) -> Result<Vec<&'static str>, Refused> {
     }
 }
 
-/// `COMMAND GETKEYS` and, with flags, `COMMAND GETKEYSANDFLAGS`; `argv` is the command to look into.
+/// `COMMAND GETKEYS` and, with flags, `COMMAND GETKEYSANDFLAGS`; `argv` is the command to look
+/// into.
 ///
 /// # Errors
 /// If it is no command, has no keys, or its arguments do not tell them.

@@ -2,7 +2,9 @@
 
 use super::not_implemented;
 use super::spec::{CommandSpec, cmd, container, flag};
+use crate::config::ConfigValues;
 use crate::executor::{Cx, Outcome};
+use crate::proto::reply::{Reply, Sink};
 
 /// The rows of this family.
 pub static COMMANDS: &[CommandSpec] = &[container("config", -2).subcommands(&[
@@ -37,7 +39,22 @@ fn rewrite(_cx: &mut Cx<'_>) -> Outcome {
     not_implemented()
 }
 
-/// `CONFIG SET parameter value [parameter value ...]`: set configuration parameters to the given values.
+/// `CONFIG SET parameter value [parameter value ...]`: set configuration parameters to the given
+/// values.
 fn set(_cx: &mut Cx<'_>) -> Outcome {
     not_implemented()
+}
+
+/// Answers `CONFIG GET pattern ...`.
+pub fn reply_matching<S: Sink + ?Sized>(
+    reply: &mut Reply<'_, S>,
+    values: &ConfigValues,
+    patterns: &[&[u8]],
+) {
+    let found = values.matching(patterns);
+    reply.map(found.len());
+    for (name, value) in found {
+        reply.bulk(&name);
+        reply.bulk(&value);
+    }
 }

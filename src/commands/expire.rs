@@ -51,7 +51,8 @@ fn expire(_cx: &mut Cx<'_>) -> Outcome {
     not_implemented()
 }
 
-/// `EXPIREAT key unix-time-seconds [NX | XX | GT | LT]`: set the expiration for a key as a UNIX timestamp.
+/// `EXPIREAT key unix-time-seconds [NX | XX | GT | LT]`: set the expiration for a key as a UNIX
+/// timestamp.
 fn expireat(_cx: &mut Cx<'_>) -> Outcome {
     not_implemented()
 }
@@ -71,7 +72,8 @@ fn pexpire(_cx: &mut Cx<'_>) -> Outcome {
     not_implemented()
 }
 
-/// `PEXPIREAT key unix-time-milliseconds [NX | XX | GT | LT]`: set the expiration for a key as a UNIX timestamp specified in milliseconds.
+/// `PEXPIREAT key unix-time-milliseconds [NX | XX | GT | LT]`: set the expiration for a key as a
+/// UNIX timestamp specified in milliseconds.
 fn pexpireat(_cx: &mut Cx<'_>) -> Outcome {
     not_implemented()
 }

@@ -1,4 +1,5 @@
-//! Finding the keys among a command's arguments, by its key specs or, where those cannot tell, by a function.
+//! Finding the keys among a command's arguments, by its key specs or, where those cannot tell, by a
+//! function.
 
 use super::spec::{Begin, CommandSpec, Find, KeyRef, KeySpec, key};
 use crate::util::numbers::string2ll;
@@ -9,8 +10,8 @@ pub fn has_keys(command: &CommandSpec) -> bool {
     command.get_keys.is_some() || command.key_specs.iter().any(real)
 }
 
-/// The keys of a whole command, name first. `None`: the arguments are not what the command takes, so its keys
-/// cannot be told.
+/// The keys of a whole command, name first. `None`: the arguments are not what the command takes,
+/// so its keys cannot be told.
 pub fn find(command: &CommandSpec, argv: &[&[u8]]) -> Option<Vec<KeyRef>> {
     let vague = command.key_specs.iter().any(|spec| spec.flags & key::VARIABLE_FLAGS != 0);
     let by_specs = if vague { None } else { by_key_specs(command, argv) };
@@ -38,7 +39,8 @@ fn by_key_specs(command: &CommandSpec, argv: &[&[u8]]) -> Option<Vec<KeyRef>> {
     if found.is_empty() { None } else { Some(found) }
 }
 
-/// Where the keys begin: `Some(None)` if this command line has none of them, `None` if it cannot be told.
+/// Where the keys begin: `Some(None)` if this command line has none of them, `None` if it cannot be
+/// told.
 fn beginning(begin: Begin, argv: &[&[u8]]) -> Option<Option<usize>> {
     match begin {
         Begin::Index(at) => Some(Some(usize::try_from(at).ok()?)),

@@ -87,7 +87,8 @@ fn renamenx(_cx: &mut Cx<'_>) -> Outcome {
     not_implemented()
 }
 
-/// `TOUCH key [key ...]`: alters the last access time of a key(s). Returns the number of existing keys specified..
+/// `TOUCH key [key ...]`: alters the last access time of a key(s). Returns the number of existing
+/// keys specified.
 fn touch(_cx: &mut Cx<'_>) -> Outcome {
     not_implemented()
 }
@@ -97,7 +98,8 @@ fn key_type(_cx: &mut Cx<'_>) -> Outcome {
     not_implemented()
 }
 
-/// `UNLINK key [key ...]`: delete a key asynchronously in another thread. Otherwise it is just as DEL, but non blocking..
+/// `UNLINK key [key ...]`: delete a key asynchronously in another thread. Otherwise it is just as
+/// DEL, but non blocking.
 fn unlink(_cx: &mut Cx<'_>) -> Outcome {
     not_implemented()
 }

@@ -1,7 +1,8 @@
 //! `LOLWUT`: computer art, as Redis 5 and 6 drew it.
 //!
-//! `LOLWUT VERSION 5` is Schotter, after Georg Nees: squares that fall out of order from row to row. `LOLWUT VERSION 6`
-//! is a skyline as in the games of 8 bit machines. Any other version only says which one this is.
+//! `LOLWUT VERSION 5` is Schotter, after Georg Nees: squares that fall out of order from row to
+//! row. `LOLWUT VERSION 6` is a skyline as in the games of 8 bit machines. Any other version only
+//! says which one this is.
 
 use super::not_implemented;
 use super::spec::{CommandSpec, cmd, flag};
@@ -129,7 +130,8 @@ impl Canvas {
 
     /// Two by four pixels in each Braille character.
     fn braille(&self) -> String {
-        // The dots' bits in the order of Unicode: down the left column, down the right one, then the lowest row.
+        // The dots' bits in the order of Unicode: down the left column, down the right one, then
+        // the lowest row.
         const DOTS: [(i32, i32); 8] =
             [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (0, 3), (1, 3)];
         let mut text = String::new();
@@ -162,7 +164,8 @@ impl Canvas {
     }
 }
 
-/// Squares in rows: the first two stand in order, each later one is turned and moved more than the one before.
+/// Squares in rows: the first two stand in order, each later one is turned and moved more than the
+/// one before.
 fn schotter(columns: i32, per_row: i32, per_column: i32, chance: Chance<'_>) -> Canvas {
     let width = columns * 2;
     let padding = if width > 4 { 2 } else { 0 };
@@ -244,7 +247,8 @@ fn below(chance: Chance<'_>, bound: i32) -> i32 {
     (chance() % bound.unsigned_abs()) as i32
 }
 
-/// The roof is two pixels narrower at each end; windows are two pixels wide and keep away from the walls.
+/// The roof is two pixels narrower at each end; windows are two pixels wide and keep away from the
+/// walls.
 fn build(canvas: &mut Canvas, house: &House, chance: Chance<'_>) {
     let ground = canvas.height - 1;
     let roof = ground - house.height + 1;

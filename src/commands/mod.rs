@@ -9,7 +9,8 @@
 //! | [`help`] | generated texts for `HELP` of the containers |
 //! | [`errors`] | errors about requests that never reach a handler |
 //!
-//! Nothing here knows a socket. A new family is a file with a `COMMANDS` slice and a line in [`table`].
+//! Nothing here knows a socket. A new family is a file with a `COMMANDS` slice and a line in
+//! [`table`].
 
 pub mod bitmaps;
 pub mod client;
@@ -41,7 +42,8 @@ pub mod transactions;
 
 use crate::executor::{Cx, Fail, Outcome};
 
-/// The handler of containers: lookup never returns it for anything but a bare name, which the arity refuses.
+/// The handler of containers: lookup never returns it for anything but a bare name, which the arity
+/// refuses.
 fn not_a_command(_cx: &mut Cx<'_>) -> Outcome {
     Err(Fail::Err("ERR unknown subcommand".into()))
 }

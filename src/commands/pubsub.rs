@@ -36,7 +36,8 @@ pub static COMMANDS: &[CommandSpec] = &[
         .flags(flag::PUBSUB | flag::NOSCRIPT | flag::LOADING | flag::STALE),
 ];
 
-/// `PSUBSCRIBE pattern [pattern ...]`: listen for messages published to channels matching the given patterns.
+/// `PSUBSCRIBE pattern [pattern ...]`: listen for messages published to channels matching the given
+/// patterns.
 fn psubscribe(_cx: &mut Cx<'_>) -> Outcome {
     not_implemented()
 }
@@ -71,12 +72,14 @@ fn shardchannels(_cx: &mut Cx<'_>) -> Outcome {
     not_implemented()
 }
 
-/// `PUBSUB SHARDNUMSUB [shardchannel [shardchannel ...]]`: get the count of subscribers for shard channels.
+/// `PUBSUB SHARDNUMSUB [shardchannel [shardchannel ...]]`: get the count of subscribers for shard
+/// channels.
 fn shardnumsub(_cx: &mut Cx<'_>) -> Outcome {
     not_implemented()
 }
 
-/// `PUNSUBSCRIBE [pattern [pattern ...]]`: stop listening for messages posted to channels matching the given patterns.
+/// `PUNSUBSCRIBE [pattern [pattern ...]]`: stop listening for messages posted to channels matching
+/// the given patterns.
 fn punsubscribe(_cx: &mut Cx<'_>) -> Outcome {
     not_implemented()
 }
@@ -86,7 +89,8 @@ fn spublish(_cx: &mut Cx<'_>) -> Outcome {
     not_implemented()
 }
 
-/// `SSUBSCRIBE shardchannel [shardchannel ...]`: listen for messages published to the given shard channels.
+/// `SSUBSCRIBE shardchannel [shardchannel ...]`: listen for messages published to the given shard
+/// channels.
 fn ssubscribe(_cx: &mut Cx<'_>) -> Outcome {
     not_implemented()
 }
@@ -96,7 +100,8 @@ fn subscribe(_cx: &mut Cx<'_>) -> Outcome {
     not_implemented()
 }
 
-/// `SUNSUBSCRIBE [shardchannel [shardchannel ...]]`: stop listening for messages posted to the given shard channels.
+/// `SUNSUBSCRIBE [shardchannel [shardchannel ...]]`: stop listening for messages posted to the
+/// given shard channels.
 fn sunsubscribe(_cx: &mut Cx<'_>) -> Outcome {
     not_implemented()
 }

@@ -7,16 +7,18 @@
 //!     .keys(&[at(1).flags(key::RO | key::ACCESS)])
 //! ```
 //!
-//! Only what cannot be derived is written down. The categories that follow from flags (`@read`, `@slow`, ...), the
-//! legacy key range (first, last, step) and `movablekeys` are computed here as Redis computes them.
-//! Documentation (summary, arguments, ...) is generated data: see `docs.jsonl`.
+//! Only what cannot be derived is written down. The categories that follow from flags (`@read`,
+//! `@slow`, ...), the legacy key range (first, last, step) and `movablekeys` are computed here as
+//! Redis computes them. Documentation (summary, arguments, ...) is generated data: see
+//! `docs.jsonl`.
 
 use crate::executor::{Cx, Outcome};
 
 /// Runs one command: arity and existence have been checked, everything else is the handler's task.
 pub type Handler = fn(&mut Cx<'_>) -> Outcome;
 
-/// Finds the keys of a command whose key specs alone do not tell their flags (`SET` reads only with `GET`).
+/// Finds the keys of a command whose key specs alone do not tell their flags (`SET` reads only with
+/// `GET`).
 ///
 /// Gets the whole command, name first. `None`: the arguments make no valid command.
 pub type GetKeys = fn(&[&[u8]]) -> Option<Vec<KeyRef>>;
@@ -30,7 +32,8 @@ pub struct KeyRef {
     pub flags: u32,
 }
 
-/// Declares a module of bit constants together with the names by which `COMMAND` shows them, in its order.
+/// Declares a module of bit constants together with the names by which `COMMAND` shows them, in its
+/// order.
 macro_rules! bits {
     ($(#[$doc:meta])* $module:ident { $($(#[$item:meta])* $name:ident = $text:literal,)* }) => {
         $(#[$doc])*
@@ -39,7 +42,8 @@ macro_rules! bits {
             #[allow(non_camel_case_types, clippy::upper_case_acronyms, reason = "only counts the bits")]
             enum Bit { $($name,)* }
             $($(#[$item])* pub const $name: u32 = 1 << Bit::$name as u32;)*
-            /// Every bit with its name, in the order of Redis's replies. Hidden bits have an empty name.
+            /// Every bit with its name, in the order of Redis's replies. Hidden bits have an empty
+            /// name.
             pub const NAMES: &[(u32, &str)] = &[$(($name, $text),)*];
         }
     };
@@ -102,7 +106,8 @@ bits! {
 }
 
 bits! {
-    /// What a command does with a key: one of `RO RW OW RM` for the value as a whole, then what it does with user data.
+    /// What a command does with a key: one of `RO RW OW RM` for the value as a whole, then what it
+    /// does with user data.
     key {
         RO = "RO",
         RW = "RW",
@@ -132,8 +137,8 @@ pub enum Begin {
 /// Which arguments from there on are keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Find {
-    /// Every `step`-th up to `last`: relative to the first, or from the end if negative; then `limit` > 1 takes
-    /// only the first 1/`limit` of what remains.
+    /// Every `step`-th up to `last`: relative to the first, or from the end if negative; then
+    /// `limit` > 1 takes only the first 1/`limit` of what remains.
     Range {
         /// The last key.
         last: i32,
@@ -211,7 +216,8 @@ impl KeySpec {
 pub struct CommandSpec {
     /// Lower case; `container|subcommand` for a subcommand.
     pub full_name: &'static str,
-    /// Arguments with the name (with both names for a subcommand): exactly so many, or at least `-arity`.
+    /// Arguments with the name (with both names for a subcommand): exactly so many, or at least
+    /// `-arity`.
     pub arity: i32,
     /// [`flag`] bits, the derived `movablekeys` among them.
     pub flags: u32,
@@ -335,8 +341,8 @@ const fn with_implied_categories(mut categories: u32, flags: u32) -> u32 {
     categories
 }
 
-/// The range (first, last, step) that stands for all key specs in the old part of `COMMAND INFO`, and whether it
-/// misses keys. Consecutive specs of step 1 are joined, as Redis does.
+/// The range (first, last, step) that stands for all key specs in the old part of `COMMAND INFO`,
+/// and whether it misses keys. Consecutive specs of step 1 are joined, as Redis does.
 const fn legacy_range(specs: &[KeySpec]) -> ((i32, i32, i32), bool) {
     let (mut first, mut last, mut step, mut movable) = (0, 0, 0, false);
     let mut i = 0;

@@ -1,7 +1,7 @@
 //! All families joined into one table, built by the compiler; finding commands in it by name.
 //!
-//! The hash table is part of the binary: nothing is set up at start, and a lookup is one hash, mostly one probe and one
-//! comparison. Names are compared without regard to case, as Redis does.
+//! The hash table is part of the binary: nothing is set up at start, and a lookup is one hash,
+//! mostly one probe and one comparison. Names are compared without regard to case, as Redis does.
 
 use std::ops::Deref;
 
@@ -42,8 +42,8 @@ const FAMILIES: &[&[CommandSpec]] = &[
 #[derive(Debug)]
 pub struct Command {
     spec: CommandSpec,
-    /// Index in [`all`]; dense, so statistics can be kept in an array. Differs between builds: never store it where
-    /// another generation reads it, store [`CommandSpec::full_name`] there.
+    /// Index in [`all`]; dense, so statistics can be kept in an array. Differs between builds:
+    /// never store it where another generation reads it, store [`CommandSpec::full_name`] there.
     pub id: u16,
     /// The id of the container, for a subcommand.
     pub parent: Option<u16>,
@@ -70,7 +70,8 @@ impl Command {
     }
 }
 
-/// Commands and subcommands together: containers first among the top level, subcommands behind all of it.
+/// Commands and subcommands together: containers first among the top level, subcommands behind all
+/// of it.
 const COUNT: usize = {
     let (mut count, mut family) = (0, 0);
     while family < FAMILIES.len() {
@@ -127,7 +128,8 @@ static TABLE: [Command; COUNT] = {
     table
 };
 
-/// Slots of the hash table: a power of two, at least four times the commands, so that nearly all first probes hit.
+/// Slots of the hash table: a power of two, at least four times the commands, so that nearly all
+/// first probes hit.
 const SLOTS: usize = (TOP_LEVEL * 4).next_power_of_two();
 const EMPTY: u16 = u16::MAX;
 

@@ -1,4 +1,5 @@
-//! Typed access to the directives that the server itself reads.
+//! Typed access to the directives that the server reads, or will once it has the values they
+//! speak of.
 
 use super::directives::{Id, id};
 use super::kind::{BufferLimits, Kind, Value};

@@ -20,7 +20,8 @@ pub enum Kind {
         /// Largest value.
         max: i128,
     },
-    /// A whole number that is moved into its bounds instead of being refused, if it is an `int` at all.
+    /// A whole number that is moved into its bounds instead of being refused, if it is an `int` at
+    /// all.
     Clamped {
         /// Smallest value.
         min: i128,
@@ -239,7 +240,8 @@ fn memory_value(text: &[u8]) -> Result<i128, Refusal> {
 
 fn parse_memory_or_percent(text: &[u8]) -> Result<Value, Refusal> {
     let percent = |text: &[u8]| string2ll(text.strip_suffix(b"%")?).filter(|number| *number >= 0);
-    // Redis keeps both in one signed word: bytes beyond its range turn up as percentages there, and here.
+    // Redis keeps both in one signed word: bytes beyond its range turn up as percentages there, and
+    // here.
     let number = match (memtoull(text), percent(text)) {
         (Some(bytes), _) => bytes as i64,
         (None, Some(number)) => -number,
@@ -280,7 +282,8 @@ fn parse_title_template(text: &[u8]) -> Result<Value, Refusal> {
     Ok(Value::Text(text.to_vec()))
 }
 
-/// Whether the addresses can be bound shows when they are applied; only their number is bounded here.
+/// Whether the addresses can be bound shows when they are applied; only their number is bounded
+/// here.
 fn parse_bind(text: &[u8]) -> Result<Value, Refusal> {
     const MOST: usize = 16;
     if words(text).len() > MOST {
@@ -328,7 +331,8 @@ fn show_buffer_limits(limits: &BufferLimits) -> Vec<u8> {
     classes.map(show).join(" ").into()
 }
 
-/// C's `strtoll` as Redis uses it: the whole text must be a number; none at all is 0, too large a one saturates.
+/// C's `strtoll` as Redis uses it: the whole text must be a number; none at all is 0, too large a
+/// one saturates.
 fn c_number(text: &[u8]) -> Option<i64> {
     let text = text.trim_ascii_start();
     let (negative, digits) = match text {

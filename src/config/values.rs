@@ -8,7 +8,8 @@ use super::directives::{self, Directive, Id, Mutability};
 use super::kind::{BufferLimits, Value};
 use crate::util::glob::{self, Case};
 
-/// The value of every directive. Cheap to read, cloned as a whole when `CONFIG SET` prepares a change.
+/// The value of every directive. Cheap to read, cloned as a whole when `CONFIG SET` prepares a
+/// change.
 #[derive(Clone, Debug)]
 pub struct ConfigValues {
     values: Vec<Value>,
@@ -54,7 +55,8 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
-    /// The error of a directive whose value is fine, but whose effect could not be had (a port in use, say).
+    /// The error of a directive whose value is fine, but whose effect could not be had (a port in
+    /// use, say).
     pub fn failed(directive: &Directive, reason: impl Into<String>) -> Self {
         Self::Failed { argument: directive.name.to_owned(), reason: reason.into() }
     }
@@ -85,7 +87,8 @@ impl ConfigValues {
 
     /// Answers `CONFIG GET`: names, as asked for or as matched, with their values; each name once.
     ///
-    /// As in Redis, a name without wildcards is shown as it was written, and finds hidden directives too.
+    /// As in Redis, a name without wildcards is shown as it was written, and finds hidden
+    /// directives too.
     pub fn matching(&self, patterns: &[&[u8]]) -> BTreeMap<Vec<u8>, Vec<u8>> {
         let mut found = BTreeMap::new();
         for pattern in patterns {
@@ -108,11 +111,12 @@ impl ConfigValues {
 
     /// Checks the pairs of a `CONFIG SET` (or of the command line) without changing anything.
     ///
-    /// The caller applies what has effects outside of the values (sockets, limits), then puts `values` in force.
+    /// The caller applies what has effects outside of the values (sockets, limits), then puts
+    /// `values` in force.
     ///
     /// # Errors
-    /// As Redis reports them: the first name that is unknown, may not be set or is given twice; then the first value
-    /// that is refused.
+    /// As Redis reports them: the first name that is unknown, may not be set or is given twice;
+    /// then the first value that is refused.
     pub fn prepare(
         &self,
         pairs: &[(&[u8], &[u8])],
@@ -141,8 +145,23 @@ impl ConfigValues {
         Ok(update)
     }
 
-    /// The archive in which the values pass to the next generation: names and texts of those that are not the default,
-    /// so that another build with other directives can read it.
+    /// Whether a client may use what `enable-debug-command` guards; `local` says that it is on this
+    /// machine (loopback or Unix socket).
+    pub fn allows_debug(&self, local: bool) -> bool {
+        allows(self.enable_debug_command(), local)
+    }
+
+    /// The authority with which a client's `CONFIG SET` is checked.
+    pub fn authority_of(&self, local: bool) -> Authority {
+        if allows(self.enable_protected_configs(), local) {
+            Authority::TrustedClient
+        } else {
+            Authority::Client
+        }
+    }
+
+    /// The archive in which the values pass to the next generation: names and texts of those that
+    /// are not the default, so that another build with other directives can read it.
     pub fn to_archive(&self) -> Vec<u8> {
         let defaults = Self::default();
         let set = directives::entries().filter(|(id, _)| self.get(*id) != defaults.get(*id));
@@ -152,8 +171,8 @@ impl ConfigValues {
         bytes.expect("strings and bytes can always be archived").into_vec()
     }
 
-    /// Reads [`to_archive`](Self::to_archive)'s bytes, and says which directives this build does not know or whose
-    /// value it refuses: they have their defaults.
+    /// Reads [`to_archive`](Self::to_archive)'s bytes, and says which directives this build does
+    /// not know or whose value it refuses: they have their defaults.
     ///
     /// # Errors
     /// If the bytes are no such archive.
@@ -169,6 +188,10 @@ impl ConfigValues {
         }
         Ok((read, dropped))
     }
+}
+
+fn allows(setting: &str, local: bool) -> bool {
+    setting == "yes" || (setting == "local" && local)
 }
 
 /// The bytes that should hold the configuration do not.
@@ -284,6 +307,19 @@ mod tests {
         let names: Vec<_> =
             found.into_keys().map(|name| String::from_utf8(name).expect("text")).collect();
         assert_eq!(names, ["MaxClients", "key-load-delay", "maxclients"]);
+    }
+
+    #[test]
+    fn what_is_protected_can_be_allowed_at_the_start() {
+        let values = ConfigValues::default();
+        assert!(!values.allows_debug(true));
+        let pairs: [(&[u8], &[u8]); 2] =
+            [(b"enable-debug-command", b"local"), (b"enable-protected-configs", b"yes")];
+        assert!(values.prepare(&pairs, Authority::TrustedClient).is_err());
+        let values = values.prepare(&pairs, Authority::Startup).expect("start").values;
+        assert!(values.allows_debug(true) && !values.allows_debug(false));
+        assert_eq!(values.authority_of(false), Authority::TrustedClient);
+        assert!(values.prepare(&[(b"dbfilename", b"a")], values.authority_of(false)).is_ok());
     }
 
     #[test]

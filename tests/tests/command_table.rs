@@ -106,7 +106,8 @@ fn docs_equal_redis_for_every_command() {
 
 #[test]
 fn list_and_its_filters_equal_redis_for_the_commands_we_have() {
-    let categories = "keyspace read WRITE set sortedset list hash string bitmap hyperloglog geo stream pubsub admin \
+    let categories = "keyspace read WRITE set sortedset list hash string bitmap hyperloglog geo \
+                      stream pubsub admin \
                       fast slow blocking dangerous connection transaction scripting nosuch @read";
     let mut filters: Vec<Vec<&str>> = vec![vec![], vec!["FILTERBY", "module", "x"]];
     filters.extend(categories.split(' ').map(|category| vec!["filterby", "ACLCAT", category]));

@@ -6,9 +6,9 @@ use hotredis_tests::client::Client;
 use hotredis_tests::server::Setup;
 use hotredis_tests::value::Value;
 
-/// Setting these, and the TLS directives, to a valid value does something outside of the values (opens ports, needs files,
-/// counts descriptors), which can fail for reasons of its own, or the default depends on how the
-/// reference was started.
+/// Setting these, and the TLS directives, to a valid value does something outside of the values
+/// (opens ports, needs files, counts descriptors), which can fail for reasons of its own, or the
+/// default depends on how the reference was started.
 const WITH_EFFECTS: [&str; 9] = [
     "bind",
     "port",

@@ -81,7 +81,8 @@ fn getdel(_cx: &mut Cx<'_>) -> Outcome {
     not_implemented()
 }
 
-/// `GETEX key [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | PERSIST]`: get the value of a key and optionally set its expiration.
+/// `GETEX key [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds
+/// | PERSIST]`: get the value of a key and optionally set its expiration.
 fn getex(_cx: &mut Cx<'_>) -> Outcome {
     not_implemented()
 }
@@ -101,7 +102,8 @@ fn mset(_cx: &mut Cx<'_>) -> Outcome {
     not_implemented()
 }
 
-/// `MSETNX key value [key value ...]`: set multiple keys to multiple values, only if none of the keys exist.
+/// `MSETNX key value [key value ...]`: set multiple keys to multiple values, only if none of the
+/// keys exist.
 fn msetnx(_cx: &mut Cx<'_>) -> Outcome {
     not_implemented()
 }
@@ -111,7 +113,8 @@ fn psetex(_cx: &mut Cx<'_>) -> Outcome {
     not_implemented()
 }
 
-/// `SET key value [NX | XX] [GET] [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | KEEPTTL]`: set the string value of a key.
+/// `SET key value [NX | XX] [GET] [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT
+/// unix-time-milliseconds | KEEPTTL]`: set the string value of a key.
 fn set(_cx: &mut Cx<'_>) -> Outcome {
     not_implemented()
 }
