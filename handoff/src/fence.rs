@@ -8,10 +8,12 @@
 
 use std::io;
 use std::marker::PhantomData;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::error::FenceError;
 use crate::owner::Generation;
@@ -47,7 +49,12 @@ const HEAD_SIZE: usize = 3 * size_of::<usize>();
 ///
 /// Acquiring it replaces the robust list that the C library keeps for this thread, so robust
 /// `pthread` mutexes must not be used on the executor; Rust's standard library has none. A child
-/// made by a bare `fork` does not hold the lock; a parent that execs gives it up.
+/// made by a bare `fork` does not hold the lock.
+///
+/// An `exec` gives the lock up, with one exception: if the executor is not the main thread and
+/// calls `exec` itself, the kernel gives it another thread id first and then does not recognise
+/// its own word (tried on Linux 6.18). Such an executor drops the lock before. A fence does not
+/// hang on it: it also accepts the end of the whole process.
 ///
 /// Dropping the lock says that this thread will never again write the arena. It must therefore be
 /// the last to go, before the mapping.
@@ -180,11 +187,42 @@ impl Fenced {
         is_dead(word).then_some(Self(generation))
     }
 
+    /// The proof for the rare case in which the kernel leaves the word as it is (see
+    /// [`ExecutorLock`]): the process of the executor has ended, with all its threads. Marks the
+    /// word, so that the next generation of that parity can take the lock.
+    pub(crate) fn by_exit(
+        process: &dyn SuccessorProcess,
+        word: &AtomicU32,
+        generation: Generation,
+    ) -> Option<Self> {
+        if !process.has_exited() {
+            return None;
+        }
+        word.swap(DIED, Ordering::AcqRel);
+        wake_all(word);
+        Some(Self(generation))
+    }
+
     /// The generation that is gone.
     #[must_use]
     pub fn generation(&self) -> Generation {
         self.0
     }
+}
+
+/// The process of a successor, as far as its predecessor needs it.
+pub trait SuccessorProcess {
+    /// Its process id, which HELLO has to name.
+    fn pid(&self) -> u32;
+
+    /// Sends `SIGKILL`. That it has ended already is no error.
+    ///
+    /// # Errors
+    /// If it cannot be killed.
+    fn kill(&self) -> Result<(), FenceError>;
+
+    /// Whether it has ended, all its threads included.
+    fn has_exited(&self) -> bool;
 }
 
 /// A process that can be killed without the risk of hitting another one that got its number.
@@ -215,18 +253,14 @@ impl ProcessHandle {
         let pidfd = unsafe { OwnedFd::from_raw_fd(fd as i32) };
         Ok(Self { pid, pidfd })
     }
+}
 
-    /// The process id.
-    #[must_use]
-    pub fn pid(&self) -> u32 {
+impl SuccessorProcess for ProcessHandle {
+    fn pid(&self) -> u32 {
         self.pid
     }
 
-    /// Sends `SIGKILL`. That the process has ended already is no error.
-    ///
-    /// # Errors
-    /// [`FenceError::Os`] if the signal cannot be sent.
-    pub fn kill(&self) -> Result<(), FenceError> {
+    fn kill(&self) -> Result<(), FenceError> {
         // SAFETY: takes the descriptor, a signal number, a null siginfo and flags 0.
         let result = unsafe {
             libc::syscall(
@@ -242,6 +276,12 @@ impl ProcessHandle {
         }
         Err(os("pidfd_send_signal"))
     }
+
+    fn has_exited(&self) -> bool {
+        // A pidfd becomes readable when the last thread of its process has ended.
+        let mut fds = [PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
+        poll(&mut fds, PollTimeout::ZERO).is_ok_and(|count| count > 0)
+    }
 }
 
 /// Kills `process` and waits until its executor, which holds `word`, is gone.
@@ -250,16 +290,25 @@ impl ProcessHandle {
 /// [`FenceError::StillAlive`] if the kernel has not confirmed it within `timeout`: ownership must
 /// not change then. The call may be repeated.
 pub fn fence(
-    process: &ProcessHandle,
+    process: &dyn SuccessorProcess,
     word: &AtomicU32,
     generation: Generation,
     timeout: Duration,
 ) -> Result<Fenced, FenceError> {
+    let start = Instant::now();
     process.kill()?;
-    if wait_dead(word, timeout)? {
-        Ok(Fenced(generation))
-    } else {
-        Err(FenceError::StillAlive { tid: word.load(Ordering::Relaxed) & TID, waited: timeout })
+    loop {
+        let left = timeout.saturating_sub(start.elapsed());
+        if wait_dead(word, left.min(WAIT_SLICE))? {
+            return Ok(Fenced(generation));
+        }
+        if let Some(fenced) = Fenced::by_exit(process, word, generation) {
+            return Ok(fenced);
+        }
+        if left.is_zero() {
+            let tid = word.load(Ordering::Relaxed) & TID;
+            return Err(FenceError::StillAlive { tid, waited: timeout });
+        }
     }
 }
 

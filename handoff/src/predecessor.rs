@@ -12,9 +12,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use crate::clock::{Clock, MonotonicClock, nanos};
-use crate::error::{FenceError, HandoffError, LinkError, Phase};
+use crate::error::{HandoffError, LinkError, Phase};
 use crate::fds::MAX_FDS_PER_MESSAGE;
-use crate::fence::ProcessHandle;
+use crate::fence::SuccessorProcess;
 use crate::host::{Failure, PredecessorHost, Progress, Recovery, Status, Summary, Wake};
 use crate::link::{Link, Received};
 use crate::message::{
@@ -67,28 +67,6 @@ impl Default for PredecessorLimits {
             slice_batches: 2,
             freeze_news: 64,
         }
-    }
-}
-
-/// The successor's process, as far as the predecessor needs it.
-pub trait SuccessorProcess {
-    /// Its process id, which HELLO has to name.
-    fn pid(&self) -> u32;
-
-    /// Sends `SIGKILL`. That it has ended already is no error.
-    ///
-    /// # Errors
-    /// If it cannot be killed.
-    fn kill(&self) -> Result<(), FenceError>;
-}
-
-impl SuccessorProcess for ProcessHandle {
-    fn pid(&self) -> u32 {
-        Self::pid(self)
-    }
-
-    fn kill(&self) -> Result<(), FenceError> {
-        Self::kill(self)
     }
 }
 
@@ -413,7 +391,14 @@ impl Predecessor {
         self.wake = Wake::Link { deadline_ns: u64::MAX };
     }
 
-    fn link_failed(&self, source: LinkError) -> HandoffError {
+    /// If the other side has said why it left, that is the better reason.
+    fn link_failed(&mut self, source: LinkError) -> HandoffError {
+        for _ in 0..MESSAGES_PER_STEP {
+            let Ok(Some(received)) = self.link.receive() else { break };
+            if let Some(reason) = ended_by_peer(&received.message) {
+                return reason;
+            }
+        }
         HandoffError::Link { phase: self.phase(), source }
     }
 
@@ -443,7 +428,3 @@ fn over_already(recovery: Recovery) -> Status {
     let reason = HandoffError::Cancelled("the attempt was over before this call".into());
     Status::Failed(Failure { reason, recovery, phase: Phase::Over })
 }
-
-#[cfg(test)]
-#[path = "predecessor_tests.rs"]
-mod tests;

@@ -415,7 +415,9 @@ impl Successor {
 
     /// The link is gone: if the predecessor has said why, that is the better reason.
     fn explain(&mut self, phase: Phase, source: LinkError) -> HandoffError {
-        while let Ok(Some(received)) = self.link.receive() {
+        // Bounded, for a peer that never stops.
+        for _ in 0..64 {
+            let Ok(Some(received)) = self.link.receive() else { break };
             if let Some(reason) = ended_by_peer(&received.message) {
                 return reason;
             }

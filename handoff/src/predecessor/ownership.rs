@@ -149,15 +149,12 @@ impl Predecessor {
     /// takes the arena back. Until then nobody may touch it, however long it lasts.
     pub(super) fn continue_fence(&mut self, host: &mut dyn PredecessorHost) -> Status {
         let word = host.executor_word(self.to);
-        match wait_dead(word, FENCE_SLICE) {
-            Ok(true) => {}
-            Ok(false) => return self.still_fencing(),
-            Err(error) => {
-                tracing::error!(%error, "cannot wait for the successor's executor");
-                return self.still_fencing();
-            }
+        if let Err(error) = wait_dead(word, FENCE_SLICE) {
+            tracing::error!(%error, "cannot wait for the successor's executor");
         }
-        let Some(fenced) = Fenced::observe(word, self.to) else { return self.still_fencing() };
+        let fenced = Fenced::observe(word, self.to)
+            .or_else(|| Fenced::by_exit(&*self.process, word, self.to));
+        let Some(fenced) = fenced else { return self.still_fencing() };
         let retaken = OwnerWord::new(host.owner_word()).retake_after_fence(&[&fenced], self.from);
         let recovery = match retaken {
             Ok(_) => Recovery::RecoverAndResume,

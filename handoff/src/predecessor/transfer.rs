@@ -231,7 +231,11 @@ impl Predecessor {
     }
 
     /// Sends a message. Returns `false` if it does not go now.
-    fn try_send(&self, message: &Message, fds: &[BorrowedFd<'_>]) -> Result<bool, HandoffError> {
+    fn try_send(
+        &mut self,
+        message: &Message,
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<bool, HandoffError> {
         match self.link.send(message, fds) {
             Ok(()) => Ok(true),
             Err(error) if error.would_block() => Ok(false),
