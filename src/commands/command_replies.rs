@@ -161,7 +161,7 @@ fn bits<S: Sink + ?Sized>(reply: &mut Reply<'_, S>, set: u32, names: &[(u32, &st
         .map(|(_, name)| *name)
         .collect();
     reply.set(shown.len());
-    shown.iter().for_each(|name| reply.simple(&format!("{prefix}{name}")));
+    shown.iter().for_each(|name| reply.simple(format!("{prefix}{name}")));
 }
 
 fn describe_keys<S: Sink + ?Sized>(reply: &mut Reply<'_, S>, spec: &KeySpec) {

@@ -34,9 +34,9 @@ pub fn unknown_subcommand(container: &CommandSpec, name: &[u8]) -> Vec<u8> {
 }
 
 /// `DEBUG` without `enable-debug-command`.
-pub const DEBUG_NOT_ALLOWED: &str = "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can \
-     run it from a local connection, otherwise you need to set this option in the configuration \
-     file, and then restart the server.";
+pub const DEBUG_NOT_ALLOWED: &str = "ERR DEBUG command not allowed. \
+     If the enable-debug-command option is set to \"local\", you can run it from a local connection, \
+     otherwise you need to set this option in the configuration file, and then restart the server.";
 
 /// `CONFIG REWRITE`: there is no configuration file to rewrite.
 pub const NO_CONFIG_FILE: &str = "ERR The server is running without a config file";

@@ -39,7 +39,11 @@ macro_rules! bits {
         $(#[$doc])*
         #[expect(missing_docs, reason = "the names are those of Redis's COMMAND manual page")]
         pub mod $module {
-            #[allow(non_camel_case_types, clippy::upper_case_acronyms, reason = "only counts the bits")]
+            #[allow(
+                non_camel_case_types,
+                clippy::upper_case_acronyms,
+                reason = "only counts the bits"
+            )]
             enum Bit { $($name,)* }
             $($(#[$item])* pub const $name: u32 = 1 << Bit::$name as u32;)*
             /// Every bit with its name, in the order of Redis's replies. Hidden bits have an empty

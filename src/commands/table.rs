@@ -253,9 +253,8 @@ mod tests {
         assert!(
             matches!(lookup(b"client", None), Lookup::Found(found) if found.full_name == "client")
         );
-        assert!(
-            matches!(lookup(b"client", Some(b"LIST")), Lookup::Found(found) if found.full_name == "client|list")
-        );
+        let list = lookup(b"client", Some(b"LIST"));
+        assert!(matches!(list, Lookup::Found(found) if found.full_name == "client|list"));
         assert!(matches!(lookup(b"client", Some(b"x")), Lookup::UnknownSubcommand(_)));
     }
 

@@ -202,6 +202,17 @@ impl Kind {
             (_, Value::Choice(_)) => unreachable!("only choices are stored as positions"),
         }
     }
+
+    /// The value as a text that [`Self::parse`] turns into the same value: what is stored.
+    pub fn store(self, value: &Value) -> Vec<u8> {
+        match (self, value) {
+            (Kind::Events, Value::Number(bits)) => {
+                let bits = *bits as u32;
+                letters(&EVENT_CLASSES, bits).chain(letters(&EVENT_CHANNELS, bits)).collect()
+            }
+            _ => self.show(value),
+        }
+    }
 }
 
 /// Parts between single spaces; none in an empty text.
@@ -378,18 +389,19 @@ fn parse_events(text: &[u8]) -> Result<Value, Refusal> {
     Ok(Value::Number(bits.into()))
 }
 
+fn letters(table: &[(u8, u32)], bits: u32) -> impl Iterator<Item = u8> {
+    table.iter().filter(move |(_, bit)| bits & bit != 0).map(|(letter, _)| *letter)
+}
+
 /// `A` hides `n`, as in Redis.
 fn show_events(bits: u32) -> Vec<u8> {
     let mut shown = Vec::new();
-    let letters = |table: &[(u8, u32)]| -> Vec<u8> {
-        table.iter().filter(|(_, bit)| bits & bit != 0).map(|(letter, _)| *letter).collect()
-    };
     if bits & ALL_EVENTS == ALL_EVENTS {
         shown.push(b'A');
     } else {
-        shown.extend(letters(&EVENT_CLASSES));
+        shown.extend(letters(&EVENT_CLASSES, bits));
     }
-    shown.extend(letters(&EVENT_CHANNELS));
+    shown.extend(letters(&EVENT_CHANNELS, bits));
     shown
 }
 
@@ -452,4 +464,40 @@ fn show_shutdown(bits: i128) -> Vec<u8> {
     let set: Vec<&str> =
         SHUTDOWN_WORDS.iter().filter(|(_, bit)| bits & bit != 0).map(|(word, _)| *word).collect();
     set.join(" ").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::directives;
+    use super::*;
+
+    fn texts() -> impl Strategy<Value = String> {
+        let word = prop_oneof![
+            "-?[0-9]{1,20}(b|kb?|mb?|gb?|%)?",
+            "(normal|slave|pubsub|replica) [0-9]{1,6}[km]?b? [0-9]{1,6} [0-9]{1,4}",
+            "[Ag$lshzxeKEtmdn]{0,8}",
+            "[0-9]{1,3}\\.[0-9]{0,8}",
+            "(default|save|nosave|now|force|yes|no|local|ip|always|debug)",
+            ".{0,12}",
+        ];
+        prop::collection::vec(word, 0..4).prop_map(|words| words.join(" "))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn what_is_stored_is_parsed_to_the_same_value(text in texts()) {
+            let none = Value::Limits(BufferLimits::default());
+            for directive in directives::all() {
+                if let Ok(value) = directive.kind.parse(text.as_bytes(), &none) {
+                    let stored = directive.kind.store(&value);
+                    let again = directive.kind.parse(&stored, &none);
+                    prop_assert_eq!(again, Ok(value), "{} {:?}", directive.name, text);
+                }
+            }
+        }
+    }
 }

@@ -165,8 +165,9 @@ impl ConfigValues {
     pub fn to_archive(&self) -> Vec<u8> {
         let defaults = Self::default();
         let set = directives::entries().filter(|(id, _)| self.get(*id) != defaults.get(*id));
-        let archive =
-            Archive { values: set.map(|(id, row)| (row.name.into(), self.show(id))).collect() };
+        let archive = Archive {
+            values: set.map(|(id, row)| (row.name.into(), row.kind.store(self.get(id)))).collect(),
+        };
         let bytes = rkyv::to_bytes::<rkyv::rancor::Error>(&archive);
         bytes.expect("strings and bytes can always be archived").into_vec()
     }
@@ -328,7 +329,7 @@ mod tests {
         let pairs = [
             ("requirepass", "a secret"),
             ("client-output-buffer-limit", "replica 1mb 2 3 pubsub 4 5 6"),
-            ("notify-keyspace-events", "KEx"),
+            ("notify-keyspace-events", "KAn"),
             ("maxmemory-clients", "5%"),
             ("shutdown-on-sigterm", "nosave now"),
             ("maxmemory", "1gb"),
