@@ -9,6 +9,8 @@
 
 pub mod binaries;
 pub mod client;
+pub mod differential;
+pub mod generate;
 pub mod load;
 pub mod ports;
 pub mod rng;

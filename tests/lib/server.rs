@@ -329,6 +329,13 @@ impl Server {
         assert!(left.is_empty(), "generations {left:?} outlived the keeper");
     }
 
+    /// Ends the server without any check: for a test that has its own reason to fail, or whose
+    /// server is meant to be broken.
+    pub fn abandon(mut self) {
+        self.finished = true;
+        self.end_by_force();
+    }
+
     fn await_exit(&mut self) -> Option<ExitStatus> {
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {

@@ -1,0 +1,449 @@
+//! Runs an episode against both servers.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use super::mask::{self, Mask, same_events};
+use super::side::{Event, Names, Side};
+use super::state::{differences, state};
+use super::step::{Command, Step};
+use crate::generate::CLIENTS;
+use crate::server::{Kind, Setup};
+use crate::value::{Value, quoted};
+
+/// Directives of both servers. The bulk limit is far below the default, so that every offset and
+/// length a generator can think of is safe to try.
+const DIRECTIVES: [(&str, &str); 2] =
+    [("enable-debug-command", "yes"), ("proto-max-bulk-len", "1048576")];
+
+/// What episodes may change with CONFIG SET, and what it is between episodes.
+pub const DEFAULTS: [(&str, &str); 6] = [
+    ("requirepass", ""),
+    ("proto-max-bulk-len", "1048576"),
+    ("timeout", "0"),
+    ("maxclients", "1000"),
+    ("tcp-keepalive", "300"),
+    ("maxmemory", "0"),
+];
+
+/// Where the servers differed.
+#[derive(Debug, Clone)]
+pub struct Mismatch {
+    /// The number of the step, from 0.
+    pub step: usize,
+    /// What each of them showed.
+    pub what: String,
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+/// The masks of the commands that a connection's MULTI has queued.
+#[derive(Debug, Clone, Default)]
+struct Queued {
+    masks: Vec<Mask>,
+    /// Replies could not be told apart at some point: any mask may be meant.
+    lost: bool,
+}
+
+/// What one connection showed in a step, on both sides.
+struct Seen {
+    theirs: Vec<Event>,
+    ours: Vec<Event>,
+}
+
+/// The reference and the candidate.
+#[derive(Debug)]
+pub struct Pair {
+    oracle: Option<Side>,
+    candidate: Option<Side>,
+    builds: Vec<PathBuf>,
+    upgrades: usize,
+    /// For each connection, the masks of the commands queued in its MULTI.
+    queued: Vec<Queued>,
+}
+
+impl Pair {
+    /// Starts both servers.
+    pub fn start() -> Self {
+        Self::start_with(Vec::new())
+    }
+
+    /// Starts both servers; [`Step::Upgrade`] takes the candidate through `builds` in turn (the
+    /// first of which is started).
+    pub fn start_with(builds: Vec<PathBuf>) -> Self {
+        let mut pair =
+            Self { oracle: None, candidate: None, builds, upgrades: 0, queued: Vec::new() };
+        pair.ensure_running();
+        pair
+    }
+
+    fn ensure_running(&mut self) {
+        let with = |setup: Setup| {
+            DIRECTIVES.iter().fold(setup, |setup, (name, value)| setup.directive(name, value))
+        };
+        if self.oracle.is_none() {
+            self.oracle = Some(Side::start(with(Setup::redis())));
+        }
+        if self.candidate.is_none() {
+            let setup = match self.builds.first() {
+                Some(binary) => Setup::of_binary(binary),
+                None => Setup::candidate(),
+            };
+            self.candidate = Some(Side::start(with(setup)));
+        }
+    }
+
+    /// How often the candidate was upgraded.
+    pub fn upgrades(&self) -> usize {
+        self.upgrades
+    }
+
+    /// Brings both servers back to the state of fresh ones. One that does not get there is
+    /// replaced.
+    ///
+    /// # Panics
+    /// If even a fresh server cannot be used.
+    pub fn reset(&mut self) {
+        self.queued = vec![Queued::default(); CLIENTS];
+        for attempt in 0..2 {
+            self.ensure_running();
+            let mut failure = None;
+            for slot in [&mut self.oracle, &mut self.candidate] {
+                let side = slot.as_mut().expect("just ensured");
+                if let Err(e) = side.reset(CLIENTS, &DEFAULTS) {
+                    let server = slot.take().expect("it was there");
+                    failure = Some(format!("{e}\n{}", server.server.log()));
+                    server.server.abandon();
+                }
+            }
+            match failure {
+                None => return,
+                Some(why) if attempt == 1 => panic!("a fresh server cannot be used: {why}"),
+                Some(why) => eprintln!("a server is replaced by a fresh one: {why}"),
+            }
+        }
+    }
+
+    /// Ends the servers without the checker: the test has failed already.
+    pub fn abandon(&mut self) {
+        for side in [self.oracle.take(), self.candidate.take()].into_iter().flatten() {
+            side.server.abandon();
+        }
+    }
+
+    /// Ends both servers; the checker must find nothing.
+    pub fn finish(mut self) {
+        for side in [self.oracle.take(), self.candidate.take()].into_iter().flatten() {
+            side.server.finish();
+        }
+    }
+
+    /// The checker on the candidate, between episodes of a long run.
+    pub fn check(&self) {
+        if let Some(side) = &self.candidate
+            && side.server.kind() == Kind::Hotredis
+        {
+            side.server.check();
+        }
+    }
+
+    /// Runs the steps until the servers differ.
+    pub fn run(&mut self, steps: &[Step]) -> Result<(), Mismatch> {
+        for (number, step) in steps.iter().enumerate() {
+            let outcome = match step {
+                Step::Send { client, commands } => self.send(*client, commands),
+                Step::Raw { client, pieces } => self.raw(*client, pieces),
+                Step::Scan { db, options } => self.scan(*db, options),
+                Step::AwaitGone { db, key } => self.await_gone(*db, key),
+                Step::Reconnect { client } => self.reconnect(*client),
+                Step::CompareState => self.compare_state(),
+                Step::Upgrade => self.upgrade(),
+            };
+            outcome.map_err(|what| Mismatch { step: number, what })?;
+        }
+        Ok(())
+    }
+
+    fn sides(&mut self) -> (&mut Side, &mut Side) {
+        let oracle = self.oracle.as_mut().expect("reset has started both");
+        (oracle, self.candidate.as_mut().expect("reset has started both"))
+    }
+
+    fn send(&mut self, n: usize, commands: &[Command]) -> Result<(), String> {
+        let n = n % CLIENTS;
+        let queued = self.queued[n].clone();
+        let (oracle, candidate) = self.sides();
+        let bytes = oracle.encode(commands);
+        oracle.send(n, &bytes);
+        let bytes = candidate.encode(commands);
+        candidate.send(n, &bytes);
+        let [lone] = commands else {
+            let masks: Vec<Mask> = commands.iter().map(|c| c.mask).collect();
+            let seen = self.observe(n, &masks)?.theirs;
+            if seen.len() != commands.len() {
+                self.queued[n].lost = true;
+            }
+            for (command, reply) in commands.iter().zip(&seen) {
+                self.track_queue(n, command, Some(reply));
+            }
+            return Ok(());
+        };
+        let mask = if lone.is("EXEC") { Mask::Exact } else { lone.mask };
+        let seen = if lone.is("EXEC") && (queued.lost || !queued.masks.is_empty()) {
+            self.observe_exec(n, &queued)?
+        } else {
+            self.observe(n, &[mask])?
+        };
+        if lone.mask == Mask::RandomKey
+            && let [Event::Value(Value::Bulk(key))] = seen.ours.as_slice()
+        {
+            self.require_key(key)?;
+        }
+        self.track_queue(n, lone, seen.theirs.first());
+        Ok(())
+    }
+
+    /// Remembers the masks of what MULTI queues: EXEC's reply is made of theirs.
+    fn track_queue(&mut self, n: usize, command: &Command, reply: Option<&Event>) {
+        match reply {
+            Some(Event::Value(Value::Simple(text))) if text == b"QUEUED" => {
+                self.queued[n].masks.push(command.mask);
+            }
+            _ if ["EXEC", "DISCARD", "RESET", "MULTI"].iter().any(|name| command.is(name)) => {
+                self.queued[n] = Queued::default();
+            }
+            Some(Event::Closed) => self.queued[n] = Queued::default(),
+            _ => {}
+        }
+    }
+
+    /// What RANDOMKEY chose must exist. Both servers are asked: asking may end an expired key.
+    fn require_key(&mut self, key: &[u8]) -> Result<(), String> {
+        let commands: Vec<Vec<Vec<u8>>> = (0..16)
+            .flat_map(|db: usize| {
+                let select = vec![b"SELECT".to_vec(), db.to_string().into_bytes()];
+                [select, vec![b"EXISTS".to_vec(), key.to_vec()]]
+            })
+            .collect();
+        let (oracle, candidate) = self.sides();
+        oracle.control_pipeline(&commands).map_err(|e| failed("the reference", oracle, &e))?;
+        let replies = candidate.control_pipeline(&commands);
+        let replies = replies.map_err(|e| failed("the candidate", candidate, &e))?;
+        if replies.contains(&Value::Integer(1)) {
+            return Ok(());
+        }
+        Err(format!("RANDOMKEY gave {}, which does not exist", quoted(key)))
+    }
+
+    /// Gathers what both servers sent to all connections and compares; what connection `n`
+    /// showed.
+    fn observe(&mut self, n: usize, masks: &[Mask]) -> Result<Seen, String> {
+        self.observe_with(n, |a, b, names| same_events(masks, a, b, names))
+    }
+
+    /// As `observe`, for a lone EXEC of commands with these masks.
+    fn observe_exec(&mut self, n: usize, queued: &Queued) -> Result<Seen, String> {
+        let queued: &[Mask] = if queued.lost { &mask::LENIENT } else { &queued.masks };
+        let lost = queued == mask::LENIENT;
+        self.observe_with(n, |a, b, names| {
+            let (mut a, mut b) = (flattened(a), flattened(b));
+            // Messages that the connection sends itself, several confirmations of a SUBSCRIBE:
+            // they spill over the end of the array. Then any of the masks may be meant.
+            let associated = !lost && a.len() == queued.len();
+            if !associated {
+                (a, b) = (mask::in_order(&a), mask::in_order(&b));
+            }
+            a.len() == b.len()
+                && a.iter().zip(&b).enumerate().all(|(i, (a, b))| {
+                    let masks = if associated { &queued[i..=i] } else { queued };
+                    let (a, b) = (std::slice::from_ref(a), std::slice::from_ref(b));
+                    masks.iter().any(|mask| same_events(&[*mask], a, b, names))
+                })
+        })
+    }
+
+    fn observe_with(
+        &mut self,
+        n: usize,
+        same: impl Fn(&[Event], &[Event], (&Names, &Names)) -> bool,
+    ) -> Result<Seen, String> {
+        let (oracle, candidate) = self.sides();
+        let theirs = oracle.settle(&[]).map_err(|e| failed("the reference", oracle, &e))?;
+        let counts: Vec<usize> = theirs.events.iter().map(Vec::len).collect();
+        let ours = candidate.settle(&counts).map_err(|e| failed("the candidate", candidate, &e))?;
+        let names = (&oracle.names, &candidate.names);
+        for (c, (a, b)) in theirs.events.iter().zip(&ours.events).enumerate() {
+            let equal = match c == n {
+                true => same(a, b, names),
+                false => same_events(&[], a, b, names),
+            };
+            if !equal {
+                return Err(format!("c{c} received{}", shown(a, b)));
+            }
+        }
+        if theirs.control_lost != ours.control_lost {
+            let (a, b) = (theirs.control_lost, ours.control_lost);
+            return Err(format!("the control connection was closed: Redis {a}, candidate {b}"));
+        }
+        self.reopen_closed()?;
+        Ok(Seen { theirs: theirs.events[n].clone(), ours: ours.events[n].clone() })
+    }
+
+    /// Opens the connections again that the servers have closed.
+    fn reopen_closed(&mut self) -> Result<(), String> {
+        for c in 0..CLIENTS {
+            let (oracle, candidate) = self.sides();
+            if oracle.closed(c) {
+                oracle.open(c).map_err(|e| failed("the reference", oracle, &e))?;
+                candidate.open(c).map_err(|e| failed("the candidate", candidate, &e))?;
+                self.queued[c] = Queued::default();
+            }
+        }
+        Ok(())
+    }
+
+    fn raw(&mut self, n: usize, pieces: &[Vec<u8>]) -> Result<(), String> {
+        let n = n % CLIENTS;
+        for piece in pieces {
+            let (oracle, candidate) = self.sides();
+            oracle.send(n, piece);
+            candidate.send(n, piece);
+            let seen = self.observe(n, &[])?;
+            if seen.theirs.contains(&Event::Closed) {
+                break;
+            }
+        }
+        // Raw requests may queue and execute anything; their masks are unknown.
+        self.queued[n] = Queued::default();
+        Ok(())
+    }
+
+    fn scan(&mut self, db: usize, options: &[Vec<u8>]) -> Result<(), String> {
+        let (oracle, candidate) = self.sides();
+        let theirs = scan_all(oracle, db, options).map_err(|e| failed("Redis", oracle, &e))?;
+        let ours =
+            scan_all(candidate, db, options).map_err(|e| failed("the candidate", candidate, &e))?;
+        if theirs == ours {
+            return Ok(());
+        }
+        Err(format!("SCAN found\n  Redis:     {theirs:?}\n  candidate: {ours:?}"))
+    }
+
+    fn await_gone(&mut self, db: usize, key: &[u8]) -> Result<(), String> {
+        let deadline = Instant::now() + Duration::from_secs(5);
+        let (oracle, candidate) = self.sides();
+        let select = vec![b"SELECT".to_vec(), db.to_string().into_bytes()];
+        let commands = [select, vec![b"PTTL".to_vec(), key.to_vec()]];
+        for (name, side) in [("Redis", oracle), ("the candidate", candidate)] {
+            loop {
+                let replies =
+                    side.control_pipeline(&commands).map_err(|e| failed(name, side, &e))?;
+                // Gone, or given no lifetime at all: the connection may have lacked a password.
+                if !matches!(replies[1], Value::Integer(0..60_000)) {
+                    break;
+                }
+                if Instant::now() > deadline {
+                    let key = quoted(key);
+                    return Err(format!("{name}: {key} does not expire: {:?}", replies[1]));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn reconnect(&mut self, n: usize) -> Result<(), String> {
+        let n = n % CLIENTS;
+        self.queued[n] = Queued::default();
+        let (oracle, candidate) = self.sides();
+        oracle.reconnect(n).map_err(|e| failed("the reference", oracle, &e))?;
+        candidate.reconnect(n).map_err(|e| failed("the candidate", candidate, &e))?;
+        self.observe(n, &[]).map(|_| ())
+    }
+
+    fn compare_state(&mut self) -> Result<(), String> {
+        let (oracle, candidate) = self.sides();
+        let theirs = state(oracle).map_err(|e| failed("the reference", oracle, &e))?;
+        let ours = state(candidate).map_err(|e| failed("the candidate", candidate, &e))?;
+        differences(&theirs, &ours).map_or(Ok(()), Err)
+    }
+
+    fn upgrade(&mut self) -> Result<(), String> {
+        if self.builds.is_empty() {
+            return Ok(());
+        }
+        self.upgrades += 1;
+        let binary = self.builds[self.upgrades % self.builds.len()].clone();
+        let (_, candidate) = self.sides();
+        let outcome = candidate.server.upgrade(&binary);
+        match outcome.success {
+            true => Ok(()),
+            false => Err(format!("the upgrade failed: {}", outcome.output)),
+        }
+    }
+}
+
+impl Drop for Pair {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        // Servers insist on an end; a pair that was not finished is being thrown away.
+        self.abandon();
+    }
+}
+
+/// The replies inside EXEC's, where it has any.
+fn flattened(events: &[Event]) -> Vec<Event> {
+    let inside = |event: &Event| match event {
+        Event::Value(Value::Array(v)) => v.iter().cloned().map(Event::Value).collect(),
+        other => vec![other.clone()],
+    };
+    let [first, rest @ ..] = events else { return Vec::new() };
+    inside(first).into_iter().chain(rest.iter().cloned()).collect()
+}
+
+fn scan_all(
+    side: &mut Side,
+    db: usize,
+    options: &[Vec<u8>],
+) -> io::Result<Result<Vec<Value>, Value>> {
+    let mut found = std::collections::BTreeSet::new();
+    let mut cursor = b"0".to_vec();
+    for _ in 0..100_000 {
+        let mut scan = vec![b"SCAN".to_vec(), cursor];
+        scan.extend(options.iter().cloned());
+        let select = vec![b"SELECT".to_vec(), db.to_string().into_bytes()];
+        let replies = side.control_pipeline(&[select, scan])?;
+        let Value::Array(parts) = &replies[1] else { return Ok(Err(replies[1].clone())) };
+        let [Value::Bulk(next), Value::Array(keys)] = parts.as_slice() else {
+            return Ok(Err(replies[1].clone()));
+        };
+        found.extend(keys.iter().cloned());
+        if next == b"0" {
+            return Ok(Ok(found.into_iter().collect()));
+        }
+        cursor = next.clone();
+    }
+    Err(io::Error::other("SCAN does not come to an end"))
+}
+
+fn failed(name: &str, side: &Side, error: &io::Error) -> String {
+    let log = side.server.log();
+    let tail: Vec<&str> = log.lines().rev().take(30).collect();
+    let tail: Vec<&str> = tail.into_iter().rev().collect();
+    format!("{name} failed: {error}; the end of its output:\n{}", tail.join("\n"))
+}
+
+fn shown(a: &[Event], b: &[Event]) -> String {
+    let list = |events: &[Event]| -> String {
+        let lines: Vec<String> = events.iter().map(|e| format!("\n    {e:?}")).collect();
+        if lines.is_empty() { "\n    nothing".into() } else { lines.concat() }
+    };
+    format!("\n  from Redis:{}\n  from the candidate:{}", list(a), list(b))
+}

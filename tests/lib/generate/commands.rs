@@ -1,0 +1,174 @@
+//! COMMAND and its subcommands; the list of commands hotredis has.
+
+use super::Gen;
+use crate::cmd;
+use crate::differential::{Command, Mask, Vary};
+
+/// The commands under test, without subcommands.
+pub const SUPPORTED: [&str; 98] = [
+    "append",
+    "auth",
+    "bitcount",
+    "bitfield",
+    "bitfield_ro",
+    "bitop",
+    "bitpos",
+    "client",
+    "command",
+    "config",
+    "copy",
+    "dbsize",
+    "debug",
+    "decr",
+    "decrby",
+    "del",
+    "discard",
+    "echo",
+    "exec",
+    "exists",
+    "expire",
+    "expireat",
+    "expiretime",
+    "flushall",
+    "flushdb",
+    "get",
+    "getbit",
+    "getdel",
+    "getex",
+    "getrange",
+    "getset",
+    "hello",
+    "incr",
+    "incrby",
+    "incrbyfloat",
+    "info",
+    "keys",
+    "lcs",
+    "lolwut",
+    "memory",
+    "mget",
+    "monitor",
+    "move",
+    "mset",
+    "msetnx",
+    "multi",
+    "object",
+    "persist",
+    "pexpire",
+    "pexpireat",
+    "pexpiretime",
+    "ping",
+    "psetex",
+    "psubscribe",
+    "pttl",
+    "publish",
+    "pubsub",
+    "punsubscribe",
+    "quit",
+    "randomkey",
+    "rename",
+    "renamenx",
+    "reset",
+    "scan",
+    "select",
+    "set",
+    "setbit",
+    "setex",
+    "setnx",
+    "setrange",
+    "shutdown",
+    "spublish",
+    "ssubscribe",
+    "strlen",
+    "subscribe",
+    "substr",
+    "sunsubscribe",
+    "swapdb",
+    "time",
+    "touch",
+    "ttl",
+    "type",
+    "unlink",
+    "unsubscribe",
+    "unwatch",
+    "watch",
+    "client|id",
+    "client|list",
+    "client|kill",
+    "config|get",
+    "config|set",
+    "object|encoding",
+    "memory|usage",
+    "command|docs",
+    "command|info",
+    "command|getkeys",
+    "pubsub|channels",
+    "command|list",
+];
+
+/// Whether a command (or `container|subcommand`) is under test.
+pub fn supported(name: &[u8]) -> bool {
+    SUPPORTED.iter().any(|n| name.eq_ignore_ascii_case(n.as_bytes()))
+}
+
+fn name(g: &mut Gen) -> String {
+    match g.choice(12) {
+        0 => "nosuch".into(),
+        1 => (*g.rng.pick(&["client|nosuch", "get|x", "", "client|", "nosuch|id"])).into(),
+        _ => {
+            let name = *g.rng.pick(&SUPPORTED);
+            g.word(&[&name.to_uppercase()])
+        }
+    }
+}
+
+/// Any COMMAND command. The whole lists are left to the day when hotredis has every command.
+pub fn command(g: &mut Gen) -> Command {
+    match g.choice(16) {
+        0 => cmd!["COMMAND", g.word(&["COUNT"])].mask(Mask::Kind).vary(Vary::Not),
+        1..=4 => several(g, "INFO"),
+        5..=8 => several(g, "DOCS"),
+        9..=12 => get_keys(g),
+        13 => list(g),
+        14 => g.form(&[&["COMMAND", "FOO"], &["COMMAND", "COUNT", "x"]]),
+        _ => g.form(&[&["COMMAND", "HELP"], &["COMMAND", "HELP", "x"]]),
+    }
+}
+
+fn several(g: &mut Gen, subcommand: &str) -> Command {
+    let mut command = cmd!["COMMAND", g.word(&[subcommand]), name(g)];
+    for _ in 0..g.choice(3) {
+        command.push(name(g));
+    }
+    command.mask(Mask::Subcommands).vary(Vary::Not)
+}
+
+fn get_keys(g: &mut Gen) -> Command {
+    let subcommand = g.word(&["GETKEYS", "GETKEYS", "GETKEYSANDFLAGS"]);
+    let mut command = cmd!["COMMAND", subcommand];
+    if g.percent(50) {
+        // A real command, so that keys are found.
+        let inner = super::data_command(g);
+        command.args.extend(inner.args);
+    } else {
+        command.push(name(g));
+        for _ in 0..g.choice(5) {
+            command.push(g.key());
+        }
+    }
+    command.vary(Vary::Shape)
+}
+
+fn list(g: &mut Gen) -> Command {
+    let mut command = cmd!["COMMAND", "LIST"];
+    if g.percent(80) {
+        command.push(g.word(&["FILTERBY", "FILTERBY", "FILTERBY", "FOO"]));
+        command.push(g.word(&["ACLCAT", "PATTERN", "MODULE", "FOO"]));
+        let what = [
+            "read", "string", "bitmap", "pubsub", "nosuch", "g*", "*set*", "client|*", "x*",
+            "@read",
+        ];
+        command.push(*g.rng.pick(&what));
+    }
+    command.mask(Mask::CommandNames).vary(Vary::Not)
+}
