@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
-use hotredis_tests::differential::{Pair, run_episode_of};
+use hotredis_tests::differential::{Pair, Step, run_episode_of};
 use hotredis_tests::generate::{FAMILIES, Family, episode};
 use hotredis_tests::rng::Rng;
 
@@ -87,10 +87,10 @@ fn main() -> ExitCode {
 }
 
 /// Upgrades at random places, `every` steps apart on average.
-fn insert_upgrades(steps: &mut Vec<hotredis_tests::differential::Step>, seed: u64, every: usize) {
+fn insert_upgrades(steps: &mut Vec<Step>, seed: u64, every: usize) {
     let mut rng = Rng::new(seed);
     for _ in 0..steps.len() / every {
         let at = rng.below(steps.len());
-        steps.insert(at, hotredis_tests::differential::Step::Upgrade);
+        steps.insert(at, Step::Upgrade);
     }
 }
