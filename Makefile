@@ -55,7 +55,8 @@ bench: setup build ## CPU time per request and throughput beside redis-server: a
 	$(LIMITS) python3 scripts/bench.py $(ARGS)
 
 fuzz: setup build ## drive hotredis and redis-server with the same random commands until stopped
-	@scripts/fuzz.sh $(ARGS)
+	cargo build --quiet --release --package hotredis-tests --bin hotredis-fuzz
+	target/release/hotredis-fuzz $(ARGS)
 
 miri: ## run the arena's tests under Miri (needs a nightly toolchain with the miri component)
 	@scripts/miri.sh $(ARGS)

@@ -62,7 +62,14 @@ struct Arguments {
     json: PathBuf,
 }
 
-fn main() -> anyhow::Result<ExitCode> {
+fn main() -> ExitCode {
+    run().unwrap_or_else(|error| {
+        eprintln!("hotredis-bars: {error:#}");
+        ExitCode::from(2)
+    })
+}
+
+fn run() -> anyhow::Result<ExitCode> {
     let mut arguments = Arguments::parse();
     if arguments.quick {
         arguments.runs = 1;

@@ -39,7 +39,14 @@ struct Arguments {
     interval: f64,
 }
 
-fn main() -> anyhow::Result<ExitCode> {
+fn main() -> ExitCode {
+    run().unwrap_or_else(|error| {
+        eprintln!("hotredis-demo: {error:#}");
+        ExitCode::from(2)
+    })
+}
+
+fn run() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
     println!(
         "{} connections with a session of their own, and {} that send {:.0} INCRs per second,\n\
@@ -78,9 +85,10 @@ fn main() -> anyhow::Result<ExitCode> {
     for line in &content {
         println!("{line}");
     }
-    let holds = content.iter().all(|other| other.unhurt)
-        && outcome.report.errors == 0
-        && outcome.failures.is_empty();
+    let holds = outcome.report.errors == 0
+        && outcome.failures.is_empty()
+        && !outcome.upgrades.is_empty()
+        && content.iter().all(|other| other.unhurt);
     Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -57,7 +57,14 @@ struct Arguments {
     chart: bool,
 }
 
-fn main() -> anyhow::Result<ExitCode> {
+fn main() -> ExitCode {
+    run().unwrap_or_else(|error| {
+        eprintln!("hotredis-load: {error:#}");
+        ExitCode::from(2)
+    })
+}
+
+fn run() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
     let addr = SocketAddr::new(arguments.host, arguments.port);
     if arguments.keys > 0 {
