@@ -87,7 +87,7 @@ impl View {
     /// `count` records from an offset on.
     #[inline(always)]
     pub fn array<T: Record>(&self, off: Off<T>, count: usize) -> &[T] {
-        let place = self.place(off.raw(), (count * size_of::<T>()) as u64);
+        let place = self.place(off.raw(), count.saturating_mul(size_of::<T>()) as u64);
         // SAFETY: as in `get`.
         unsafe { std::slice::from_raw_parts(place.cast(), count) }
     }
@@ -171,6 +171,9 @@ pub struct Arena {
     pub(crate) serial: u64,
     /// Where to look first for a free span; a cache.
     pub(crate) span_hint: u64,
+    /// The points to which the open transaction was taken back, as lengths of its log and of its
+    /// list of frees.
+    pub(crate) rollbacks: Vec<(u64, u64)>,
     /// Which of the executor's buffers were taken.
     pub(crate) buffers_taken: [bool; 2],
 }
@@ -180,6 +183,8 @@ pub struct Arena {
 pub(crate) struct Areas {
     pub undo: u64,
     pub frees: u64,
+    /// Whether what an owner before this one left backed was looked for.
+    pub trimmed: bool,
 }
 
 impl Deref for Arena {
@@ -195,6 +200,7 @@ pub const fn combined_fingerprint(user: u64) -> u64 {
         &[
             Header::LAYOUT,
             crate::undo::LogHeader::LAYOUT,
+            alloc::ClassHeader::LAYOUT,
             alloc::HeapHeader::LAYOUT,
             alloc::RegionHeader::LAYOUT,
             alloc::SpanHeader::LAYOUT,
@@ -205,8 +211,17 @@ pub const fn combined_fingerprint(user: u64) -> u64 {
         ],
         &[
             ("format", FORMAT as u64),
-            ("hash", crate::table::HASH_VERSION),
+            ("executor area", layout::EXECUTOR),
+            ("heap", layout::HEAP),
+            ("region", layout::REGION),
+            ("span", layout::SPAN),
             ("classes", alloc::CLASSES_VERSION),
+            ("class sizes", alloc::classes_hash()),
+            ("hash", crate::table::HASH_VERSION),
+            ("buckets", crate::table::BUCKETS),
+            ("tag bits", crate::table::TAG_BITS as u64),
+            ("displacement", crate::table::MAX_DISPLACEMENT),
+            ("part", crate::blob::PART),
             ("user", user),
         ],
     )
@@ -223,7 +238,12 @@ impl Arena {
         };
         let (mapping, content) = Mapping::open_file(path, reserve)?;
         if !content {
-            return Ok((Arena::initialise(mapping, options)?, false));
+            let whole = Arena::initialise(mapping, options);
+            if whole.is_err() {
+                // Half an arena would be refused ever after. It was empty before.
+                let _ = std::fs::File::options().write(true).open(path).map(|f| f.set_len(0));
+            }
+            return Ok((whole?, false));
         }
         if !options.reopen {
             return Err(OpenError::Damaged {
@@ -231,6 +251,7 @@ impl Arena {
             });
         }
         let mut arena = Arena::attach(mapping, options.fingerprint)?;
+        arena.check_log().map_err(|why| OpenError::Damaged { why })?;
         arena.recover();
         arena.set_cap(options.cap);
         arena.start_grower(options.grow_ahead);
@@ -243,13 +264,11 @@ impl Arena {
         Arena::attach(Mapping::from_fd(fd)?, fingerprint)
     }
 
-    /// Opens a named file for the checker alone.
+    /// Opens a named file that is there already, for the checker alone.
     pub fn open_file(path: &std::path::Path, fingerprint: u64) -> Result<Arena, OpenError> {
-        let (mapping, content) = Mapping::open_file(path, layout::DEFAULT_RESERVE)?;
-        if !content {
-            return Err(OpenError::Damaged { why: format!("{} is empty", path.display()) });
-        }
-        Arena::attach(mapping, fingerprint)
+        let arena = Arena::attach(Mapping::open_existing(path)?, fingerprint)?;
+        arena.check_log().map_err(|why| OpenError::Damaged { why })?;
+        Ok(arena)
     }
 
     fn wrap(mapping: Mapping) -> Arena {
@@ -262,13 +281,18 @@ impl Arena {
             backed: Areas::default(),
             serial: 0,
             span_hint: 0,
+            rollbacks: Vec::new(),
             buffers_taken: [false; 2],
         }
     }
 
     fn attach(mapping: Mapping, user: u64) -> Result<Arena, OpenError> {
+        // A copy: another process may own the arena and change its root.
+        let mut bytes = [0; size_of::<Header>()];
+        mapping.read_at(0, &mut bytes).map_err(|e| OpenError::system("read", e))?;
+        // SAFETY: a record is valid for every bit pattern and has alignment 1.
+        let header: Header = unsafe { bytes.as_ptr().cast::<Header>().read_unaligned() };
         let arena = Arena::wrap(mapping);
-        let header = arena.header();
         let damaged = |why: String| Err(OpenError::Damaged { why });
         if header.magic != MAGIC {
             return damaged(format!("it begins with {:016x}", header.magic.to_native()));
@@ -318,6 +342,7 @@ impl Arena {
         // SAFETY: the header page is mapped and backed, and nobody else knows this arena yet.
         unsafe { arena.base().cast::<Header>().write(header) };
         arena.word(header::READY_END).store(layout::HEAP, Ordering::Relaxed);
+        arena.word(header::FRONTIER).store(layout::HEAP, Ordering::Relaxed);
         arena.set_cap(options.cap);
         alloc::initialise(&mut arena)
             .map_err(|_| OpenError::system("fallocate", nix::errno::Errno::ENOMEM))?;
@@ -367,21 +392,30 @@ impl Arena {
         self.word(header::CAP).store(bytes, Ordering::Relaxed);
     }
 
-    /// Takes back the unfinished transaction of an owner that died, and finishes its frees. Does
-    /// nothing after a clean stop.
+    /// Takes back the unfinished transaction of an owner that died, and finishes its frees; forgets
+    /// what this handle knew of the arena from before another process owned it. Does nothing else
+    /// after a clean stop.
     ///
     /// May itself be cut off at any point and repeated.
+    ///
+    /// # Panics
+    ///
+    /// If the log is damaged, which [`create`](Arena::create) finds out before it comes to this;
+    /// then nothing was changed.
     pub fn recover(&mut self) {
+        (self.backed, self.span_hint) = (Areas::default(), 0);
         let word = self.log_state().load(Ordering::Relaxed);
         let state = State::decode(word);
+        let mut refilled = Vec::new();
         if state.undo > 0 {
-            self.undo_back_to(0, state.undo);
+            refilled = self.undo_back_to(0, state.undo);
             crate::undo::order();
         }
         let frees = if state.freeing { state.frees } else { 0 };
         let clean = State { undo: 0, frees, ..state };
         self.log_state().store(clean.encode(), Ordering::Relaxed);
         crate::undo::order();
+        self.punch_again(&refilled);
         if state.freeing {
             self.finish_frees();
         }
@@ -395,6 +429,10 @@ impl Arena {
     #[inline]
     pub fn begin(&mut self) -> Tx<'_> {
         Tx::begin(self)
+    }
+
+    pub(crate) fn view_mut(&mut self) -> &mut View {
+        &mut self.view
     }
 
     /// Changes a hint, without a log.

@@ -8,11 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
-use crate::alloc::HeapHeader;
 use crate::header;
-use crate::layout::{self, SPAN};
+use crate::layout;
 use crate::mapping::Mapping;
-use crate::record::U64;
 
 /// Smallest stretch that is allocated ahead, in bytes.
 const MIN_AHEAD: u64 = 4 << 20;
@@ -80,13 +78,11 @@ impl Shared {
         unsafe { std::sync::atomic::AtomicU64::from_ptr(self.mapping.base().add(at).cast()) }
     }
 
-    /// The heap's frontier. The executor may be changing it: an old value only means that less or
-    /// more than intended is ready.
+    /// About where the heap's frontier is: an old value only means that less or more than intended
+    /// is ready.
     fn frontier(&self) -> u64 {
-        let at = header::HEAP.raw() as usize + std::mem::offset_of!(HeapHeader, frontier);
-        // SAFETY: within the header; a volatile read of an aligned word.
-        let raw: U64 = unsafe { self.mapping.base().add(at).cast::<U64>().read_volatile() };
-        layout::HEAP + raw.to_native() * SPAN
+        let word = self.word(header::FRONTIER).load(Ordering::Relaxed);
+        word.clamp(layout::HEAP, self.mapping.len())
     }
 
     fn target(&self) -> u64 {
@@ -99,7 +95,7 @@ impl Shared {
         // Half of the stretch may be used up before the thread is woken.
         let frontier = self.frontier();
         let ready = self.word(header::READY_END).load(Ordering::Relaxed);
-        ready.saturating_sub(frontier) < (self.target() - frontier) / 2
+        ready.saturating_sub(frontier) < self.target().saturating_sub(frontier) / 2
     }
 
     fn grow(&self) {
@@ -110,6 +106,11 @@ impl Shared {
                 return;
             }
             let step = STEP - ready % STEP;
+            // The executor may move the word meanwhile, since it backs what it needs by itself if
+            // this thread lags: then both back the same range, which is harmless, and the word
+            // takes the larger value. (Should it even have freed and punched that range since, up
+            // to a step of holes stays backed without being counted.)
+            //
             // Holes are not counted here, so this stops early rather than late; the executor, which
             // counts exactly, goes on by itself.
             if ready + step - layout::HEAP > cap || self.mapping.back(ready, step).is_err() {

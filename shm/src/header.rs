@@ -59,6 +59,11 @@ pub const EXECUTOR_LOCKS: usize = 1;
 pub const READY_END: usize = 3;
 /// Word: the most bytes that may be backed.
 pub const CAP: usize = 4;
+/// Word: the end of the spans that were ever used, in bytes; a hint for the growing thread, which
+/// may not read what transactions write.
+pub const FRONTIER: usize = 5;
+/// Word: blocks whose free was refused because they were free already; the checker complains.
+pub const REFUSED_FREES: usize = 6;
 /// Word: what the executor is about to do, for whoever has to finish it after a death.
 pub const IN_FLIGHT: usize = 8;
 /// Words from here on are the user's.

@@ -1,11 +1,11 @@
 //! One file behind one mapping: creating, sealing, locking, backing and releasing ranges.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use memmap2::{MmapOptions, MmapRaw};
-use nix::fcntl::{FallocateFlags, FcntlArg, Flock, FlockArg, SealFlag, fallocate, fcntl};
+use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use crate::error::OpenError;
@@ -13,22 +13,10 @@ use crate::error::OpenError;
 /// A mapped arena file. Unmapped and closed when dropped.
 pub struct Mapping {
     map: MmapRaw,
-    file: Backing,
-}
-
-/// A memfd is sealed; a named file cannot be (tmpfs and disks refuse seals), so it is locked.
-enum Backing {
-    Sealed(File),
-    Locked(Flock<File>),
-}
-
-impl Backing {
-    fn file(&self) -> &File {
-        match self {
-            Backing::Sealed(file) => file,
-            Backing::Locked(lock) => lock,
-        }
-    }
+    /// A memfd is sealed; a named file cannot be (tmpfs and disks refuse seals), so it is locked.
+    /// The lock belongs to the open file description, which a successor shares: it must never be
+    /// released, only closed.
+    file: File,
 }
 
 impl Mapping {
@@ -44,12 +32,21 @@ impl Mapping {
         let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
         fcntl(&file, FcntlArg::F_ADD_SEALS(seals))
             .map_err(|e| OpenError::system("sealing (F_ADD_SEALS)", e))?;
-        Mapping::map(Backing::Sealed(file), reserve)
+        Mapping::map(file, reserve)
     }
 
     /// Makes the named file of `reserve` (sparse) bytes if it is missing or empty, locks and maps
     /// it. The flag says whether the file had content.
     pub fn open_file(path: &Path, reserve: u64) -> Result<(Mapping, bool), OpenError> {
+        Mapping::open(path, Some(reserve))
+    }
+
+    /// Locks and maps a named file that holds an arena already.
+    pub fn open_existing(path: &Path) -> Result<Mapping, OpenError> {
+        Ok(Mapping::open(path, None)?.0)
+    }
+
+    fn open(path: &Path, create: Option<u64>) -> Result<(Mapping, bool), OpenError> {
         let error = |what| {
             move |source: std::io::Error| OpenError::System {
                 what,
@@ -60,35 +57,35 @@ impl Mapping {
         let file = File::options()
             .read(true)
             .write(true)
-            .create(true)
+            .create(create.is_some())
             .truncate(false)
             .open(path)
             .map_err(error("open"))?;
-        let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, e)| {
-            if e == nix::errno::Errno::EWOULDBLOCK {
-                OpenError::Locked { path: path.to_owned() }
-            } else {
-                error("flock")(e.into())
-            }
+        file.try_lock().map_err(|e| match e {
+            TryLockError::WouldBlock => OpenError::Locked { path: path.to_owned() },
+            TryLockError::Error(e) => error("flock")(e),
         })?;
-        let size = lock.metadata().map_err(error("fstat"))?.len();
-        if size == 0 {
-            lock.set_len(reserve).map_err(error("ftruncate"))?;
-        }
-        let length = if size == 0 { reserve } else { size };
-        if length < crate::layout::HEAP {
+        let size = file.metadata().map_err(error("fstat"))?.len();
+        let length = match create {
+            Some(reserve) if size == 0 => {
+                file.set_len(reserve).map_err(error("ftruncate"))?;
+                reserve
+            }
+            _ => size,
+        };
+        if !(crate::layout::HEAP..=crate::layout::MAX_RESERVE).contains(&length) {
             return Err(OpenError::Damaged {
-                why: format!("{} has {size} bytes, less than any arena", path.display()),
+                why: format!("{} has {size} bytes, which no arena has", path.display()),
             });
         }
-        Ok((Mapping::map(Backing::Locked(lock), length)?, size != 0))
+        Ok((Mapping::map(file, length)?, size != 0))
     }
 
     /// Maps an arena whose descriptor another process sent. A memfd must bear its seals.
     pub fn from_fd(fd: OwnedFd) -> Result<Mapping, OpenError> {
         let file = File::from(fd);
         let size = file.metadata().map_err(|e| OpenError::system("fstat", e))?.len();
-        if size < crate::layout::HEAP || size > crate::layout::MAX_RESERVE {
+        if !(crate::layout::HEAP..=crate::layout::MAX_RESERVE).contains(&size) {
             return Err(OpenError::Damaged { why: format!("the descriptor has {size} bytes") });
         }
         // A named file refuses the question with EINVAL; its lock is shared with the sender through
@@ -101,14 +98,14 @@ impl Mapping {
                 why: "the memfd is not sealed against shrinking".into(),
             });
         }
-        Mapping::map(Backing::Sealed(file), size)
+        Mapping::map(file, size)
     }
 
-    fn map(file: Backing, length: u64) -> Result<Mapping, OpenError> {
+    fn map(file: File, length: u64) -> Result<Mapping, OpenError> {
         let map = MmapOptions::new()
             .len(length as usize)
             .no_reserve_swap()
-            .map_raw(file.file())
+            .map_raw(&file)
             .map_err(|e| OpenError::system("mmap", e))?;
         // A core dump of the arena would delay the death of a generation by seconds per GiB.
         map.advise(memmap2::Advice::DontDump).map_err(|e| OpenError::system("madvise", e))?;
@@ -133,7 +130,14 @@ impl Mapping {
 
     /// The descriptor, to be sent to a successor.
     pub fn fd(&self) -> BorrowedFd<'_> {
-        self.file.file().as_fd()
+        self.file.as_fd()
+    }
+
+    /// Reads bytes through the descriptor: unlike an access through the mapping this neither
+    /// allocates a page nor dies where the file has been cut.
+    pub fn read_at(&self, at: u64, bytes: &mut [u8]) -> std::io::Result<()> {
+        use std::os::unix::fs::FileExt;
+        self.file.read_exact_at(bytes, at)
     }
 
     /// Allocates the pages of a range, so that no later access can fail.
@@ -172,7 +176,7 @@ impl Mapping {
     /// Bytes of memory (or disk) that the file occupies.
     pub fn backed_bytes(&self) -> u64 {
         use std::os::unix::fs::MetadataExt;
-        self.file.file().metadata().map(|m| m.blocks() * 512).unwrap_or(0)
+        self.file.metadata().map(|m| m.blocks() * 512).unwrap_or(0)
     }
 }
 

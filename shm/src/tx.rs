@@ -49,6 +49,9 @@ impl<T> Fresh<T> {
 pub struct Savepoint {
     undo: u64,
     frees: u64,
+    serial: u64,
+    /// How often the transaction had been taken back before.
+    rollbacks: usize,
 }
 
 impl Deref for Tx<'_> {
@@ -68,6 +71,7 @@ impl<'a> Tx<'a> {
             "the arena holds an unfinished transaction: recover it first"
         );
         arena.serial += 1;
+        arena.rollbacks.clear();
         Tx { arena, which: state.which, undo: 0, frees: 0 }
     }
 
@@ -88,6 +92,10 @@ impl<'a> Tx<'a> {
     #[inline(always)]
     fn log(&mut self, start: u64, bytes: usize) -> Result<*mut u8, OutOfMemory> {
         let place = self.arena.place(start, bytes as u64);
+        debug_assert!(
+            start + bytes as u64 <= layout::EXECUTOR || start >= layout::HEAP,
+            "a transaction wrote to the executor's area"
+        );
         let words = 1 + (bytes as u64).div_ceil(8);
         if (self.undo + words) * 8 > self.arena.backed.undo {
             self.grow_log(words)?;
@@ -215,9 +223,14 @@ impl<'a> Tx<'a> {
     }
 
     /// Frees a block at the commit. Until then it stays as it is.
+    ///
+    /// # Panics
+    ///
+    /// If no block in use is there.
     #[inline]
     pub fn free<T>(&mut self, block: Off<T>) -> Result<(), OutOfMemory> {
-        debug_assert!(!block.is_null());
+        // After the commit nobody could take the command back any more.
+        crate::alloc::assert_in_use(self, block.raw());
         if (self.frees + 1) * 8 > self.arena.backed.frees {
             self.grow_frees()?;
         }
@@ -301,19 +314,37 @@ impl<'a> Tx<'a> {
     /// The present point of the transaction.
     #[inline]
     pub fn savepoint(&self) -> Savepoint {
-        Savepoint { undo: self.undo, frees: self.frees }
+        let (serial, rollbacks) = (self.arena.serial, self.arena.rollbacks.len());
+        Savepoint { undo: self.undo, frees: self.frees, serial, rollbacks }
     }
 
     /// Takes back everything since the savepoint.
+    ///
+    /// # Panics
+    ///
+    /// If the savepoint is of another transaction, or this one was taken back beyond it since.
     pub fn rollback_to(&mut self, point: Savepoint) {
-        assert!(point.undo <= self.undo && point.frees <= self.frees, "a later savepoint");
-        if self.undo > point.undo {
-            self.arena.undo_back_to(point.undo, self.undo);
+        assert!(
+            point.serial == self.arena.serial
+                && self.arena.rollbacks[point.rollbacks..]
+                    .iter()
+                    .all(|&(undo, frees)| point.undo <= undo && point.frees <= frees),
+            "a savepoint that is gone"
+        );
+        self.arena.rollbacks.push((point.undo, point.frees));
+        self.take_back(point.undo, point.frees);
+    }
+
+    fn take_back(&mut self, undo: u64, frees: u64) {
+        let mut restored = Vec::new();
+        if self.undo > undo {
+            restored = self.arena.undo_back_to(undo, self.undo);
             order();
         }
-        self.undo = point.undo;
-        self.frees = point.frees;
+        self.undo = undo;
+        self.frees = frees;
         self.publish();
+        self.arena.punch_again(&restored);
     }
 
     /// Whether anything was changed or freed yet.
@@ -344,7 +375,7 @@ impl<'a> Tx<'a> {
 
 impl Drop for Tx<'_> {
     fn drop(&mut self) {
-        self.rollback_to(Savepoint { undo: 0, frees: 0 });
+        self.take_back(0, 0);
     }
 }
 
@@ -417,4 +448,24 @@ impl FreeStep<'_> {
 impl Arena {
     /// Bytes of the log that are backed when the arena is created and never given back.
     pub(crate) const LOG_FLOOR: u64 = 64 << 10;
+    /// Bytes of the log and of the list of frees that stay backed between transactions.
+    const LOG_KEPT: u64 = 1 << 20;
+
+    /// Gives back the memory of a log that one transaction made large.
+    pub(crate) fn trim_log(&mut self) {
+        let all = !std::mem::replace(&mut self.backed.trimmed, true);
+        let backed = self.backed;
+        let areas = [
+            (layout::UNDO, layout::UNDO_SIZE, backed.undo),
+            (layout::FREES, layout::FREES_SIZE, backed.frees),
+        ];
+        for (start, size, backed) in areas {
+            let end = if all { size } else { backed };
+            if end > Self::LOG_KEPT {
+                let _ = self.mapping().punch(start + Self::LOG_KEPT, end - Self::LOG_KEPT);
+            }
+        }
+        self.backed.undo = backed.undo.min(Self::LOG_KEPT);
+        self.backed.frees = backed.frees.min(Self::LOG_KEPT);
+    }
 }

@@ -24,7 +24,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering, compiler_fence};
 
-use crate::arena::View;
+use crate::arena::{Arena, View};
 use crate::header;
 use crate::layout;
 use crate::record;
@@ -88,6 +88,13 @@ pub(crate) fn entry(offset: u64, bytes: usize) -> u64 {
     offset << 20 | bytes as u64
 }
 
+impl Arena {
+    /// [`View::undo_back_to`], for the owner.
+    pub(crate) fn undo_back_to(&mut self, from_word: u64, words: u64) -> Vec<u64> {
+        self.view_mut().undo_back_to(from_word, words)
+    }
+}
+
 impl View {
     #[inline(always)]
     pub(crate) fn log_state(&self) -> &AtomicU64 {
@@ -120,32 +127,67 @@ impl View {
         unsafe { self.payload_place(which).write(*payload) }
     }
 
-    /// Plays the log of `words` words backwards.
-    pub(crate) fn undo_back_to(&self, from_word: u64, words: u64) {
+    /// The entries of a stretch of the log, as (word of the old content, offset, bytes); an error
+    /// says what is wrong with it.
+    fn undo_entries(&self, from_word: u64, words: u64) -> Result<Vec<(u64, u64, usize)>, String> {
         let log = layout::UNDO;
+        if words > layout::UNDO_SIZE / 8 {
+            return Err(format!("its undo log claims {words} words, more than there is room for"));
+        }
         let mut entries = Vec::new();
         let mut at = from_word;
         while at < words {
-            // SAFETY: within the log, whose first `words` words are backed and written.
+            // SAFETY: within the log's address space, as just checked; what the owner wrote there
+            // is backed, and what nobody wrote reads as zeros.
             let head = unsafe { self.base().add((log + at * 8) as usize).cast::<u64>().read() };
-            let bytes = (head & 0xf_ffff) as usize;
-            entries.push((at + 1, head >> 20, bytes));
-            at += 1 + (bytes as u64).div_ceil(8);
+            let (offset, bytes) = (head >> 20, (head & 0xf_ffff) as usize);
+            let end = offset + bytes as u64;
+            let next = at + 1 + (bytes as u64).div_ceil(8);
+            let elsewhere = end <= layout::EXECUTOR || offset >= layout::HEAP;
+            if bytes == 0 || next > words || end > self.len() || !elsewhere {
+                return Err(format!("word {at} of its undo log makes no sense: {head:#x}"));
+            }
+            entries.push((at + 1, offset, bytes));
+            at = next;
         }
+        Ok(entries)
+    }
+
+    /// Whether the log can be played: an error says why not.
+    pub(crate) fn check_log(&self) -> Result<(), String> {
+        let state = State::decode(self.log_state().load(Ordering::Relaxed));
+        if state.frees > layout::FREES_SIZE / 8 {
+            return Err(format!("it claims {} frees, more than there is room for", state.frees));
+        }
+        self.undo_entries(0, state.undo).map(|_| ())
+    }
+
+    /// Plays the log backwards from its word number `words` to `from_word`; gives the places of the
+    /// words of 8 bytes that were restored.
+    ///
+    /// # Panics
+    ///
+    /// If the log makes no sense; then nothing was changed.
+    fn undo_back_to(&mut self, from_word: u64, words: u64) -> Vec<u64> {
+        let mut restored = Vec::new();
+        let entries = match self.undo_entries(from_word, words) {
+            Ok(entries) => entries,
+            Err(why) => panic!("this arena is damaged: {why}"),
+        };
         for (word, offset, bytes) in entries.into_iter().rev() {
-            assert!(offset + bytes as u64 <= self.len(), "the undo log leads outside the arena");
-            // SAFETY: the target was logged by a transaction, so it is mapped and backed; the log's
-            // range does not overlap it; nobody holds a reference into it (the caller is the owner,
-            // with exclusive access).
+            // SAFETY: the target was logged by a transaction, so it is backed, and it was checked
+            // to be mapped and not to overlap the log; `&mut self` rules out references into it.
             unsafe {
-                let old = self.base().add((log + word * 8) as usize);
+                let old = self.base().add((layout::UNDO + word * 8) as usize);
                 let target = self.base().add(offset as usize);
                 if bytes == 8 {
                     target.cast::<u64>().write_unaligned(old.cast::<u64>().read());
+                    restored.push(offset);
                 } else {
                     std::ptr::copy_nonoverlapping(old, target, bytes);
                 }
             }
         }
+        restored
     }
 }

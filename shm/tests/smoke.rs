@@ -40,7 +40,7 @@ fn a_table_of_many_entries_is_found_scanned_and_drained() {
     assert_eq!(seen, 100_000);
     let check = |arena: &Arena| {
         let mut checker = shm::check::Checker::new(arena);
-        checker.mark(root, 20, "root");
+        checker.mark(root, size_of::<Table>() as u64, "root");
         shm::check::mark_table(&mut checker, root, "table", |c, e| {
             c.mark(e, 8, "entry");
         });

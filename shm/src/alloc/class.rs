@@ -32,6 +32,16 @@ static SMALL_CLASSES: [u8; TABLE_MAX / STEP + 1] = {
     table
 };
 
+/// A hash of all sizes, for the fingerprint.
+pub(crate) const fn classes_hash() -> u64 {
+    let (mut hash, mut i) = (0u64, 0);
+    while i < CLASS_COUNT {
+        hash = (hash ^ SIZES[i]).wrapping_mul(0x0000_0100_0000_01b3);
+        i += 1;
+    }
+    hash
+}
+
 /// The class of a size; `None` if it is large.
 #[inline(always)]
 pub fn class_of(size: u64) -> Option<usize> {

@@ -57,7 +57,7 @@ impl View {
     pub fn heap_bytes(&self) -> u64 {
         let ready = self.word(header::READY_END).load(Ordering::Relaxed);
         let holes = self.get(HEAP).holes.get().to_native();
-        (ready - layout::HEAP).saturating_sub(holes * SPAN)
+        ready.saturating_sub(layout::HEAP).saturating_sub(holes * SPAN)
     }
 
     /// Bytes in blocks in use. O(number of classes).

@@ -17,11 +17,15 @@ mod heap;
 mod region;
 mod span;
 
+pub(crate) use class::classes_hash;
 pub use class::{CLASS_COUNT, CLASSES_VERSION, class_of, class_size};
 pub use heap::{Stats, Usage};
 pub use region::RegionHeader;
 pub use span::SpanHeader;
 
+use std::sync::atomic::Ordering;
+
+use crate::arena::View;
 use crate::error::OutOfMemory;
 use crate::header::HEAP;
 use crate::layout::SPAN;
@@ -31,7 +35,9 @@ use crate::record::{Slot, U64};
 use crate::tx::{FreeStep, Tx};
 
 pub(crate) use heap::initialise;
-pub(crate) use span::{LARGE, SMALL, bitmap_words, data_start, objects};
+pub(crate) use span::{
+    HEADER_BYTES, LARGE, REGION_HEADER, SMALL, bitmap_words, data_start, objects,
+};
 
 record! {
     /// What the allocator knows of one size class.
@@ -77,13 +83,34 @@ pub(crate) fn allocate(tx: &mut Tx<'_>, size: u64) -> Result<(Off<u8>, u64), Out
 }
 
 /// Frees a block, as part of a batch.
+///
+/// The transaction made sure that it was in use. Only one that freed it twice can come here in vain:
+/// a defect that must not become a server that dies again at each recovery, so it is counted.
 pub(crate) fn release(step: &mut FreeStep<'_>, block: u64) {
     let span = Off::<SpanHeader>::new(block & !(SPAN - 1));
+    if !span::is_in_use(step.arena, block) {
+        debug_assert!(false, "block {block:#x} is freed twice");
+        step.arena.word(crate::header::REFUSED_FREES).fetch_add(1, Ordering::Relaxed);
+        return;
+    }
     match step.arena.get(span).kind {
         SMALL => span::release(step, span, block),
-        LARGE => span::release_large(step, span),
-        other => panic!("block {block:#x} lies in a span of kind {other}: the arena is damaged"),
+        _ => span::release_large(step, span),
     }
+}
+
+/// Panics unless a block in use begins at the offset.
+#[inline]
+pub(crate) fn assert_in_use(view: &View, block: u64) {
+    if !span::is_in_use(view, block) {
+        no_block(block);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn no_block(block: u64) -> ! {
+    panic!("no block in use begins at {block:#x}: it was freed before, or the arena is damaged")
 }
 
 /// Usable bytes of a block in use.
@@ -91,7 +118,7 @@ pub(crate) fn release(step: &mut FreeStep<'_>, block: u64) {
 /// # Panics
 ///
 /// If the offset does not lead to a block.
-pub fn block_size(view: &crate::arena::View, block: Off<u8>) -> u64 {
+pub fn block_size(view: &View, block: Off<u8>) -> u64 {
     let header = view.get(Off::<SpanHeader>::new(block.raw() & !(SPAN - 1)));
     match header.kind {
         SMALL => class_size(header.class as usize),

@@ -72,13 +72,23 @@ pub(crate) fn init_span<T: Record>(tx: &mut Tx<'_>, off: Off<T>, value: T) {
 
 /// Takes `count` adjacent spans of one region: unused ones that are backed before holes, and both
 /// before new ones at the frontier.
+///
+/// A large block cannot cross regions, so it has at most [`SPANS_PER_REGION`] - 1 spans.
 pub(crate) fn take_spans(tx: &mut Tx<'_>, count: u64) -> Result<Off<u8>, OutOfMemory> {
     if count >= SPANS_PER_REGION {
         return Err(OutOfMemory);
     }
-    let frontier = tx.get(HEAP).frontier.get().to_native();
-    let found =
-        find_unused(tx, count, frontier, true).or_else(|| find_unused(tx, count, frontier, false));
+    let heap = tx.get(HEAP);
+    let frontier = heap.frontier.get().to_native();
+    let unused = frontier.saturating_sub(heap.used_spans.get().to_native());
+    let mut found = None;
+    if unused >= count {
+        found = find_unused(tx, count, frontier, true);
+        // Under the cap, what is backed beyond the frontier already may still do.
+        if found.is_none() && tx.heap_bytes() + count * SPAN <= tx.arena().cap() {
+            found = find_unused(tx, count, frontier, false);
+        }
+    }
     let first = match found {
         Some(first) => first,
         None => advance_frontier(tx, count)?,
@@ -127,11 +137,11 @@ fn find_run(
         if backed {
             busy |= header.holes[word].get().to_native();
         }
-        if at % 64 == 0 && busy == u64::MAX {
+        if at.is_multiple_of(64) && busy == u64::MAX {
             (run, at) = (0, at + 64);
             continue;
         }
-        if at % 64 == 0 && busy == 0 && count > 64 && at + 64 <= end {
+        if at.is_multiple_of(64) && busy == 0 && count > 64 && at + 64 <= end {
             (run, at) = (run + 64, at + 64);
             if run >= count {
                 return Some(at - run);
@@ -155,25 +165,40 @@ fn advance_frontier(tx: &mut Tx<'_>, count: u64) -> Result<u64, OutOfMemory> {
         let left = (SPANS_PER_REGION - frontier % SPANS_PER_REGION) % SPANS_PER_REGION;
         if left == 0 {
             new_region(tx, frontier)?;
-        } else if left >= count {
-            ensure_ready(tx.arena(), frontier + count)?;
-            for number in frontier..frontier + count {
-                set_hole(tx, number, false)?;
-            }
-            set_frontier(tx, frontier + count)?;
-            return Ok(frontier);
         } else {
-            // Too short a rest: it stays unused, as holes, for smaller blocks.
-            set_frontier(tx, frontier + left)?;
-            let holes = tx.get(HEAP).holes.get().to_native();
-            tx.set(field!(HEAP, HeapHeader.holes), U64::from_native(holes + left))?;
+            // Too short a rest of a region is passed over: it stays unused for smaller blocks.
+            // What lies below `READY_END` is backed, so it is, too, and no hole.
+            let passed = left.min(count);
+            ensure_ready(tx.arena(), frontier + passed)?;
+            clear_holes(tx, frontier, passed)?;
+            set_frontier(tx, frontier + passed)?;
+            if passed == count {
+                return Ok(frontier);
+            }
         }
     }
 }
 
+/// Notes that spans are backed; gives the number of those that were not noted as such before.
+fn clear_holes(tx: &mut Tx<'_>, first: u64, count: u64) -> Result<u64, OutOfMemory> {
+    let header = region(first / SPANS_PER_REGION);
+    let mut cleared = 0;
+    for_words(first % SPANS_PER_REGION, count, |word, mask| {
+        let holes = tx.get(hole_word(header, word)).get().to_native();
+        if holes & mask != 0 {
+            cleared += u64::from((holes & mask).count_ones());
+            tx.set(hole_word(header, word), U64::from_native(holes & !mask))?;
+        }
+        Ok(())
+    })?;
+    Ok(cleared)
+}
+
 fn set_frontier(tx: &mut Tx<'_>, frontier: u64) -> Result<(), OutOfMemory> {
     tx.set(field!(HEAP, HeapHeader.frontier), U64::from_native(frontier))?;
-    tx.arena().wake_grower();
+    let arena = tx.arena();
+    arena.word(header::FRONTIER).store(span_at(frontier).raw(), Ordering::Relaxed);
+    arena.wake_grower();
     Ok(())
 }
 
@@ -216,33 +241,24 @@ fn ensure_ready(arena: &mut Arena, end_span: u64) -> Result<(), OutOfMemory> {
     Ok(())
 }
 
-fn set_hole(tx: &mut Tx<'_>, number: u64, hole: bool) -> Result<(), OutOfMemory> {
+fn mark_hole(tx: &mut Tx<'_>, number: u64) -> Result<(), OutOfMemory> {
     let (header, bit) = (region(number / SPANS_PER_REGION), number % SPANS_PER_REGION);
     let word = hole_word(header, bit / 64);
     let bits = tx.get(word).get().to_native();
-    let mask = 1 << (bit % 64);
-    let new = if hole { bits | mask } else { bits & !mask };
-    if new != bits {
-        tx.set(word, U64::from_native(new))?;
-    }
-    Ok(())
+    tx.set(word, U64::from_native(bits | 1 << (bit % 64)))?;
+    let holes = tx.get(HEAP).holes.get().to_native();
+    tx.set(field!(HEAP, HeapHeader.holes), U64::from_native(holes + 1))
 }
 
 fn mark_used(tx: &mut Tx<'_>, first: u64, count: u64) -> Result<(), OutOfMemory> {
     let header = region(first / SPANS_PER_REGION);
     let start = first % SPANS_PER_REGION;
-    let mut refilled = 0;
     for_words(start, count, |word, mask| {
         let used = tx.get(used_word(header, word)).get().to_native();
         debug_assert_eq!(used & mask, 0);
-        tx.set(used_word(header, word), U64::from_native(used | mask))?;
-        let holes = tx.get(hole_word(header, word)).get().to_native();
-        if holes & mask != 0 {
-            refilled += u64::from((holes & mask).count_ones());
-            tx.set(hole_word(header, word), U64::from_native(holes & !mask))?;
-        }
-        Ok(())
+        tx.set(used_word(header, word), U64::from_native(used | mask))
     })?;
+    let refilled = clear_holes(tx, first, count)?;
     if refilled > 0 {
         let arena = tx.arena();
         if arena.heap_bytes() + refilled * SPAN > arena.cap() {
@@ -301,34 +317,67 @@ impl Arena {
             .saturating_sub(heap.used_spans.get().to_native() + heap.holes.get().to_native());
         let mut wanted = spare.saturating_sub(keep).min(limit);
         let mut released = 0;
-        let mut number = frontier;
-        while wanted > 0 && number > 0 {
-            number -= 1;
-            if !self.is_spare(number) {
-                continue;
-            }
-            let marked = self.transact(|tx| {
-                set_hole(tx, number, true)?;
-                let holes = tx.get(HEAP).holes.get().to_native();
-                tx.set(field!(HEAP, HeapHeader.holes), U64::from_native(holes + 1))
-            });
-            if marked.is_err() {
+        let mut end = frontier;
+        while wanted > 0
+            && let Some(number) = self.last_spare(end)
+        {
+            if self.transact(|tx| mark_hole(tx, number)).is_err() {
                 break;
             }
             // Should the system refuse, the span stays backed though marked: harmless.
             let _ = self.mapping().punch(span_at(number).raw(), SPAN);
+            end = number;
             wanted -= 1;
             released += 1;
         }
+        self.trim_log();
         released
     }
 
-    /// Whether a span below the frontier is unused and backed.
-    fn is_spare(&self, number: u64) -> bool {
-        let header = self.get(region(number / SPANS_PER_REGION));
-        let bit = number % SPANS_PER_REGION;
-        let word = (bit / 64) as usize;
-        let busy = header.used[word].get().to_native() | header.holes[word].get().to_native();
-        busy >> (bit % 64) & 1 == 0
+    /// The last span below `end` that is unused and backed.
+    fn last_spare(&self, end: u64) -> Option<u64> {
+        let mut end = end;
+        while end > 0 {
+            let (base, bits) = ((end - 1) & !63, (end - 1) % 64 + 1);
+            let header = self.get(region(base / SPANS_PER_REGION));
+            let word = (base % SPANS_PER_REGION / 64) as usize;
+            let busy = header.used[word].get().to_native() | header.holes[word].get().to_native();
+            let spare = !busy & (u64::MAX >> (64 - bits));
+            if spare != 0 {
+                return Some(base + u64::from(spare.ilog2()));
+            }
+            end = base;
+        }
+        None
     }
+
+    /// Gives back what a rollback left backed: spans that are holes again now that the words at
+    /// `restored` have their old content.
+    pub(crate) fn punch_again(&self, restored: &[u64]) {
+        let bitmap = std::mem::offset_of!(RegionHeader, holes) as u64;
+        let frontier = self.get(HEAP).frontier.get().to_native();
+        for &at in restored {
+            let within = at.wrapping_sub(layout::HEAP) % REGION;
+            if at < layout::HEAP || within < bitmap || within >= bitmap + WORDS as u64 * 8 {
+                continue;
+            }
+            let first = (at - layout::HEAP) / REGION * SPANS_PER_REGION + (within - bitmap) * 8;
+            let holes = self.read(Off::<U64>::new(at)).to_native();
+            for number in (first..first + 64).filter(|n| holes >> (n - first) & 1 != 0) {
+                // Beyond the frontier the bit means nothing yet: the memory is there, ahead of need.
+                if number < frontier {
+                    let _ = self.mapping().punch(span_at(number).raw(), SPAN);
+                }
+            }
+        }
+    }
+}
+
+/// Whether the span is in use.
+#[inline]
+pub(crate) fn is_used<T>(view: &View, span: Off<T>) -> bool {
+    let number = span_number(span.cast());
+    let bit = number % SPANS_PER_REGION;
+    let header = view.get(region(number / SPANS_PER_REGION));
+    header.used[(bit / 64) as usize].get().to_native() >> (bit % 64) & 1 != 0
 }

@@ -43,7 +43,7 @@ pub fn insert(
     hash: u64,
     entry: Off<u8>,
 ) -> Result<(), OutOfMemory> {
-    debug_assert!(entry.raw() % 8 == 0 && !entry.is_null());
+    debug_assert!(entry.raw().is_multiple_of(8) && !entry.is_null());
     if tx.get(table).directory.get().is_null() {
         first_segment(tx, table)?;
     }
@@ -63,18 +63,29 @@ pub fn insert(
 
 /// Makes another block the entry at a place: same key, same hash.
 pub fn replace(tx: &mut Tx<'_>, place: &Place, entry: Off<u8>) -> Result<(), OutOfMemory> {
-    let old = SlotContent::decode(tx.get(place.slot).get().to_native());
-    debug_assert_eq!(old.entry, place.entry);
+    let old = still_there(tx, place);
     set_slot(tx, place.slot, SlotContent { entry, ..old }.encode())
 }
 
 /// Takes the entry at a place out of the table. Its block is the caller's to free.
 pub fn remove(tx: &mut Tx<'_>, table: Off<Table>, place: &Place) -> Result<(), OutOfMemory> {
+    still_there(tx, place);
     set_slot(tx, place.slot, 0)?;
     if place.displacement > 0 {
         change_displaced(tx, place.home, -1)?;
     }
     change_len(tx, table, -1)
+}
+
+/// Panics if the table changed since the entry was found: better one command lost than the table.
+#[inline(always)]
+fn still_there(view: &View, place: &Place) -> SlotContent {
+    let content = SlotContent::decode(view.get(place.slot).get().to_native());
+    assert!(
+        content.entry == place.entry && content.displacement == place.displacement,
+        "the table has changed since the entry was found"
+    );
+    content
 }
 
 #[inline(always)]
@@ -96,7 +107,18 @@ fn first_segment(tx: &mut Tx<'_>, table: Off<Table>) -> Result<(), OutOfMemory> 
     let directory = tx.alloc(size_of::<Off<SegmentHeader>>() as u64)?;
     tx.init(&directory, 0, segment);
     tx.set(field!(table, Table.directory), directory.off().cast())?;
-    tx.set(field!(table, Table.depth), U32::from_native(0))
+    tx.set(field!(table, Table.depth), U32::from_native(0))?;
+    tx.set(field!(table, Table.deepest), U32::from_native(1))
+}
+
+/// Keeps count of the segments as deep as the directory.
+pub(super) fn change_deepest(
+    tx: &mut Tx<'_>,
+    table: Off<Table>,
+    by: i32,
+) -> Result<(), OutOfMemory> {
+    let deepest = tx.get(table).deepest.get().to_native().wrapping_add_signed(by);
+    tx.set(field!(table, Table.deepest), U32::from_native(deepest))
 }
 
 /// The buckets of a segment under construction, outside of the arena.
@@ -203,6 +225,9 @@ fn split(
     let low = new_segment(tx, &halves[0], depth + 1, header.hint.get())?;
     let high = new_segment(tx, &halves[1], depth + 1, header.hint.get())?;
     point_directory(tx, table, hash, depth, [low, high])?;
+    if depth + 1 == tx.get(table).depth.get().to_native() {
+        change_deepest(tx, table, 2)?;
+    }
     tx.free(segment)
 }
 
@@ -217,13 +242,17 @@ pub(super) fn point_directory(
 ) -> Result<(), OutOfMemory> {
     let record = tx.read(table);
     let entries = 1u64 << (record.depth.get().to_native() - depth);
-    let first = directory_index(hash, depth) * entries;
-    for i in 0..entries {
-        let half = halves[(i >= entries / 2) as usize];
-        let entry = record.directory.get().nth(first + i);
-        tx.set(entry.cast::<Slot<Off<SegmentHeader>>>(), half)?;
+    let first = record.directory.get().nth(directory_index(hash, depth) * entries);
+    if entries <= 2 {
+        tx.set(first.cast::<Slot<Off<SegmentHeader>>>(), halves[0])?;
+        return match entries {
+            1 => Ok(()),
+            _ => tx.set(first.nth(1).cast::<Slot<Off<SegmentHeader>>>(), halves[1]),
+        };
     }
-    Ok(())
+    // A segment much shallower than the directory: one entry of the log for all.
+    let half = |half: Off<SegmentHeader>| half.raw().to_le_bytes().repeat(entries as usize / 2);
+    tx.write(first.cast(), &[half(halves[0]), half(halves[1])].concat())
 }
 
 fn double_directory(tx: &mut Tx<'_>, table: Off<Table>) -> Result<(), OutOfMemory> {
@@ -237,5 +266,6 @@ fn double_directory(tx: &mut Tx<'_>, table: Off<Table>) -> Result<(), OutOfMemor
     }
     tx.set(field!(table, Table.directory), fresh.off().cast())?;
     tx.set(field!(table, Table.depth), U32::from_native(depth + 1))?;
+    tx.set(field!(table, Table.deepest), U32::from_native(0))?;
     tx.free(old)
 }

@@ -1,7 +1,8 @@
 //! Taking tables apart in small steps, and joining segments that have become sparse.
 
 use super::change::{
-    Image, change_displaced, change_len, each_entry, new_segment, point_directory, set_slot,
+    Image, change_deepest, change_displaced, change_len, each_entry, new_segment, point_directory,
+    set_slot,
 };
 use super::*;
 use crate::error::OutOfMemory;
@@ -16,8 +17,9 @@ pub enum Drained {
     All,
 }
 
-/// Takes up to `limit` entries out of the table, gives each to `each` (which frees what hangs on
-/// it), and frees segments as they become empty and the directory at the end.
+/// Takes entries out of the table, gives each to `each` (which frees what hangs on it), and frees
+/// segments as they become empty and the directory at the end: up to `limit` entries and segments
+/// in all.
 ///
 /// Meant for tables that nobody else uses any more: segments of a table under way lead nowhere.
 pub fn drain_step(
@@ -35,24 +37,29 @@ pub fn drain_step(
     let entries = 1u64 << record.depth.get().to_native();
     let mut index = first_left(tx, directory, entries);
     let mut left = limit;
-    while index < entries && left > 0 {
+    while index < entries {
         let segment = tx.read(directory.nth(index));
         left -= drain_segment(tx, table, segment, left, &mut each)?;
         if left == 0 {
             return Ok(Drained::More);
         }
+        left -= 1;
         let span = 1u64 << (record.depth.get().to_native() - tx.get(segment).depth.to_native());
         tx.free(segment)?;
         tx.fill(directory.nth(index).cast(), 0, (span * 8) as usize)?;
         index += span;
     }
-    if index < entries {
-        return Ok(Drained::More);
-    }
+    drop_directory(tx, table)?;
+    Ok(Drained::All)
+}
+
+/// Frees the directory of a table without segments, which then is as it was at first.
+fn drop_directory(tx: &mut Tx<'_>, table: Off<Table>) -> Result<(), OutOfMemory> {
+    let directory = tx.get(table).directory.get();
     tx.set(field!(table, Table.directory), Off::NULL)?;
     tx.set(field!(table, Table.depth), U32::from_native(0))?;
-    tx.free(directory)?;
-    Ok(Drained::All)
+    tx.set(field!(table, Table.deepest), U32::from_native(0))?;
+    tx.free(directory)
 }
 
 /// Index of the first directory entry that is not null. Drained ones form a prefix.
@@ -91,7 +98,9 @@ fn drain_segment(
 const JOIN_BELOW: usize = (BUCKETS as usize * SLOTS) / 3;
 
 /// Looks at the segment of a hash, and joins it with its sibling if both are sparse. Gives the first
-/// hash behind what was looked at, or `None` at the end of the table.
+/// hash behind what was looked at, or `None` at the end of the table. When no segment needs the
+/// directory's full depth any more, the directory is halved; a table of one empty segment gives back
+/// all its memory.
 ///
 /// A cursor of [`scan_step`] stays valid across it.
 pub fn shrink_step(
@@ -105,6 +114,10 @@ pub fn shrink_step(
     }
     let depth = tx.get(segment).depth.to_native();
     if depth == 0 {
+        if len(tx, table) == 0 {
+            tx.free(segment)?;
+            drop_directory(tx, table)?;
+        }
         return Ok(None);
     }
     let parent = directory_index(hash, depth) >> 1;
@@ -133,6 +146,37 @@ pub fn shrink_step(
         point_directory(tx, table, low_hash, depth - 1, [joined, joined])?;
         tx.free(low)?;
         tx.free(high)?;
+        if depth == tx.get(table).depth.get().to_native() {
+            change_deepest(tx, table, -2)?;
+            if tx.get(table).deepest.get() == 0 {
+                cut_directory(tx, table)?;
+            }
+        }
     }
     Ok(next)
+}
+
+/// Makes the directory as small as its deepest segments allow.
+///
+/// It takes as many joins as the new directory has entries, or more, to come to this again, so the
+/// copy costs little in the mean.
+fn cut_directory(tx: &mut Tx<'_>, table: Off<Table>) -> Result<(), OutOfMemory> {
+    let (mut depth, mut deepest) = (0, 0);
+    segments(tx, table, |_, _, of_segment| {
+        if of_segment > depth {
+            (depth, deepest) = (of_segment, 0);
+        }
+        deepest += u32::from(of_segment == depth);
+    });
+    let record = tx.read(table);
+    let (old, old_depth) = (record.directory.get(), record.depth.get().to_native());
+    let fresh = tx.alloc(8 << depth)?;
+    for i in 0..1 << depth {
+        let segment = tx.read(old.nth(i << (old_depth - depth)));
+        tx.init(&fresh, i * 8, segment);
+    }
+    tx.set(field!(table, Table.directory), fresh.off().cast())?;
+    tx.set(field!(table, Table.depth), U32::from_native(depth))?;
+    tx.set(field!(table, Table.deepest), U32::from_native(deepest))?;
+    tx.free(old)
 }

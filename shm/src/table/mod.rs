@@ -64,6 +64,8 @@ record! {
         pub len: Slot<U64>,
         /// The directory has 2^depth entries.
         pub depth: Slot<U32>,
+        /// Segments whose depth is the directory's. Without any the directory is halved.
+        pub deepest: Slot<U32>,
     }
 }
 
@@ -102,6 +104,7 @@ impl Table {
         directory: Slot::new(Off::NULL),
         len: Slot::new(U64::from_native(0)),
         depth: Slot::new(U32::from_native(0)),
+        deepest: Slot::new(U32::from_native(0)),
     };
 }
 

@@ -66,6 +66,23 @@ pub fn segments(
     table: Off<Table>,
     mut each: impl FnMut(u64, Off<SegmentHeader>, u32),
 ) {
+    let table_depth = view.get(table).depth.get().to_native();
+    walk(view, table, |index, segment| {
+        let depth = view.get(segment).depth.to_native();
+        let hash = index.checked_shl(64 - table_depth).unwrap_or(0);
+        each(hash, segment, depth);
+        Some(depth)
+    });
+}
+
+/// Goes through the directory: calls `each` with every segment and the index of its first entry.
+/// `each` gives the segment's depth, by which the next one is found, or `None` to stop. Entries that
+/// a table being drained has lost are passed over.
+fn walk(
+    view: &View,
+    table: Off<Table>,
+    mut each: impl FnMut(u64, Off<SegmentHeader>) -> Option<u32>,
+) {
     let record = view.read(table);
     let directory = record.directory.get();
     if directory.is_null() {
@@ -75,9 +92,11 @@ pub fn segments(
     let mut index = 0;
     while index < 1 << table_depth {
         let segment = view.read(directory.nth(index));
-        let depth = view.get(segment).depth.to_native();
-        let hash = index.checked_shl(64 - table_depth).unwrap_or(0);
-        each(hash, segment, depth);
+        if segment.is_null() {
+            index += 1;
+            continue;
+        }
+        let Some(depth) = each(index, segment) else { return };
         index += 1 << (table_depth - depth);
     }
 }
@@ -127,18 +146,25 @@ pub(crate) fn for_each_in(view: &View, segment: Off<SegmentHeader>, mut each: im
     each_entry(view, segment, |_, _, _, content| each(content.entry));
 }
 
-/// What is wrong with a segment's counts of displaced entries.
-pub(crate) fn check_segment(view: &View, segment: Off<SegmentHeader>) -> Vec<String> {
+/// What is wrong with a segment whose entries' hashes all begin with `prefix` (as many bits of it as
+/// the segment is deep): its counts of displaced entries, its entries' tags.
+pub(crate) fn check_segment(view: &View, segment: Off<SegmentHeader>, prefix: u64) -> Vec<String> {
     let mut displaced = [0; BUCKETS as usize];
+    let depth = view.get(segment).depth.to_native().min(TAG_BITS);
+    let mut strays = 0;
     each_entry(view, segment, |_, _, home, content| {
         displaced[home as usize] += u64::from(content.displacement > 0);
+        strays += u64::from(content.tag >> (TAG_BITS - depth) != prefix);
     });
     let wrong = |bucket: &u64| {
         let meta = view.get(bucket_at(segment, *bucket)).meta.get().to_native();
         meta & DISPLACED_MASK != displaced[*bucket as usize]
     };
-    (0..BUCKETS)
-        .filter(wrong)
-        .map(|bucket| format!("bucket {bucket} of segment {segment:?} miscounts displaced entries"))
-        .collect()
+    let miscounts =
+        |bucket| format!("bucket {bucket} of segment {segment:?} miscounts displaced entries");
+    let mut problems: Vec<String> = (0..BUCKETS).filter(wrong).map(miscounts).collect();
+    if strays > 0 {
+        problems.push(format!("{strays} entries of segment {segment:?} belong to another one"));
+    }
+    problems
 }
