@@ -54,9 +54,8 @@ bars: setup build-pair ## the upgrade bars: 9,050 connections, an upgrade every 
 bench: setup build ## CPU time per request and throughput beside redis-server: a table, and target/bench/*.json
 	$(LIMITS) python3 scripts/bench.py $(ARGS)
 
-fuzz: setup build ## drive hotredis and redis-server with the same random commands until stopped
-	cargo build --quiet --release --package hotredis-tests --bin hotredis-fuzz
-	target/release/hotredis-fuzz $(ARGS)
+fuzz: setup ## drive hotredis and redis-server with the same random commands until stopped
+	$(LIMITS) scripts/fuzz.sh $(ARGS)
 
 miri: ## run the arena's tests under Miri (needs a nightly toolchain with the miri component)
 	@scripts/miri.sh $(ARGS)
