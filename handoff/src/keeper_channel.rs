@@ -35,8 +35,8 @@ use nix::sys::socket::{
 
 pub use messages::{
     Abort, Check, CheckOutcome, CheckReport, GenerationToKeeper, Goodbye, KeeperToGeneration,
-    Outcome, Phase, Progress, Ready, Serving, Shutdown, Start, StartFailed, Status, StatusReport,
-    Stopping, Succeed, Upgrade, UpgradeFailed,
+    Outcome, Phase, Progress, Ready, Release, Serving, Shutdown, Start, StartFailed, Status,
+    StatusReport, Stopping, Succeed, Upgrade, UpgradeFailed,
 };
 
 /// Version of the keeper channel that this build speaks.

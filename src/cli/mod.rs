@@ -11,7 +11,7 @@ mod upgrade;
 use std::process::ExitCode;
 use std::sync::LazyLock;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use handoff::keeper_channel::GenerationEnd;
 
 use crate::identity::Identity;
@@ -61,7 +61,8 @@ enum Command {
 
 /// Does what the command line says.
 pub fn main(entry: &Entry) -> ExitCode {
-    let done = match Cli::parse().command {
+    let words = serve::spell_out(std::env::args_os().collect(), &Cli::command());
+    let done = match Cli::parse_from(words).command {
         Command::Serve(options) => serve::run(*options),
         Command::Upgrade(options) => upgrade::run(&options),
         Command::Status(options) => status::run(&options),
@@ -82,8 +83,6 @@ fn complain(error: &anyhow::Error) {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

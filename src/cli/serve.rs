@@ -1,5 +1,6 @@
 //! `hotredis serve`: becomes the keeper of a new server.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -11,6 +12,8 @@ use crate::logging::{self, LogFormat, LogLevel};
 use crate::settings::{Directive, Settings, read_config_file, split_words};
 
 /// Run a server in the foreground.
+///
+/// Any directive of Redis can be given as a flag, --hz 100 say; listed are the usual ones.
 ///
 /// The process that you start is the keeper: its pid stays the same through every upgrade. SIGUSR2
 /// upgrades to the file at the path it was started from, as it is on disk then; SIGTERM and SIGINT
@@ -125,6 +128,36 @@ fn settings_of(options: Options) -> anyhow::Result<Settings> {
     })
 }
 
+/// Puts `--set name=value` for each flag of `serve` that is no flag of its own but a directive of
+/// Redis, such as `--hz 100`.
+pub fn spell_out(words: Vec<OsString>, program: &clap::Command) -> Vec<OsString> {
+    let Some(serve) = program.find_subcommand("serve") else { return words };
+    if words.get(1).is_none_or(|word| word != "serve") {
+        return words;
+    }
+    let is_flag = |name: &str| serve.get_arguments().any(|it| it.get_long() == Some(name));
+    let is_directive = |name: &str| crate::config::directives::find(name.as_bytes()).is_some();
+    let mut spelled = Vec::with_capacity(words.len());
+    let mut words = words.into_iter();
+    while let Some(word) = words.next() {
+        let name = word.to_str().and_then(|word| word.strip_prefix("--"));
+        let (name, value) = match name.and_then(|name| name.split_once('=')) {
+            Some((name, value)) => (Some(name), Some(OsString::from(value))),
+            None => (name, None),
+        };
+        let Some(name) = name.filter(|name| !is_flag(name) && is_directive(name)) else {
+            spelled.push(word);
+            continue;
+        };
+        let mut assignment = OsString::from(format!("{name}="));
+        // Without a value it is empty, which the directive will refuse if it may not be.
+        assignment.push(value.or_else(|| words.next()).unwrap_or_default());
+        spelled.push("--set".into());
+        spelled.push(assignment);
+    }
+    spelled
+}
+
 /// The flags that are directives of Redis.
 fn flags(options: &Options) -> anyhow::Result<Vec<Directive>> {
     let mut directives = Vec::new();
@@ -224,6 +257,20 @@ mod tests {
         ];
         assert_eq!(parse(&limit).unwrap().directives, expected);
         assert!(parse(&["--set", "save"]).is_err());
+    }
+
+    #[test]
+    fn any_directive_is_a_flag() {
+        use clap::CommandFactory;
+        let spell = |line: &str| {
+            let words = line.split(' ').map(OsString::from).collect();
+            let spelled = spell_out(words, &crate::cli::Cli::command());
+            spelled.join(&OsString::from(" ")).into_string().unwrap()
+        };
+        assert_eq!(spell("hotredis serve --hz 5 --port 1"), "hotredis serve --set hz=5 --port 1");
+        assert_eq!(spell("hotredis serve --hz=5 x"), "hotredis serve --set hz=5 x");
+        assert_eq!(spell("hotredis serve --no-such 5"), "hotredis serve --no-such 5");
+        assert_eq!(spell("hotredis status --hz 5"), "hotredis status --hz 5");
     }
 
     #[test]

@@ -120,7 +120,8 @@ struct Keeper {
     serving: Child,
     /// Generation 1 has said READY.
     ready: bool,
-    /// How `serving` ended, while it is still open whether its successor took over before.
+    /// How `serving` ended, if it did: then its pid may be another's. It may still be open whether
+    /// its successor took over before.
     lost: Option<Ending>,
     upgrade: Option<Upgrade>,
     /// Predecessors that have handed over, with when they must be gone.
@@ -209,6 +210,8 @@ impl Keeper {
             }
             self.on_time(now);
             if let Some(code) = self.exit {
+                // Whoever is left was exiting, or has no server to take over.
+                self.kill_all();
                 self.control.drain(LAST_WORDS);
                 return Ok(code);
             }
@@ -388,31 +391,31 @@ impl Keeper {
     /// The generation that serves has ended. Surviving that, by a new generation on the same arena,
     /// starts here.
     fn on_exit_of_serving(&mut self, ending: Ending) {
-        if let Some(Upgrade { step: Step::Handover(_), .. }) = self.upgrade {
-            // It may have handed over before: its successor will tell, or not make it either.
-            self.lost = Some(ending);
-        } else if self.serving.stopping {
-            info!("generation {} {ending}: the keeper exits too", self.serving.number);
-            self.exit = Some(ending.code());
-        } else {
+        self.lost = Some(ending);
+        // It may have handed over before it ended: its successor will tell, or not make it either.
+        if !matches!(self.upgrade, Some(Upgrade { step: Step::Handover(_), .. })) {
             self.on_loss(ending);
         }
     }
 
     fn on_loss(&mut self, ending: Ending) {
         // Whoever asked it to stop by a signal got what was wanted, said or unsaid.
-        let wanted = self.stopping.is_some()
+        let unsaid = self.stopping.is_some()
             && matches!(ending, Ending::Signal(Signal::SIGTERM) | Ending::Exit(0));
-        match (wanted, self.ready) {
-            (true, _) => info!("generation {} {ending}", self.serving.number),
-            (false, true) => {
-                error!("generation {} {ending}: nobody serves any more", self.serving.number)
+        let number = self.serving.number;
+        let code = if self.serving.stopping {
+            info!("generation {number} {ending}: the keeper exits too");
+            ending.code()
+        } else if unsaid {
+            info!("generation {number} {ending}");
+            0
+        } else {
+            match self.ready {
+                true => error!("generation {number} {ending}: nobody serves any more"),
+                false => error!("generation {number} {ending} before it was ready"),
             }
-            (false, false) => {
-                error!("generation {} {ending} before it was ready", self.serving.number)
-            }
-        }
-        let code = if wanted { 0 } else { ending.code().max(1) };
+            ending.code().max(1)
+        };
         self.exit = self.exit.or(Some(code));
     }
 
@@ -433,15 +436,18 @@ impl Keeper {
     }
 
     fn send_shutdown(&self) {
-        let Some(cause) = self.stopping.clone() else { return };
+        let Some(cause) = self.stopping.clone().filter(|_| self.lost.is_none()) else { return };
         let told = self.ready && self.serving.send(channel::Shutdown { cause }, None).is_ok();
         if !told {
             process::signal_child(self.serving.pid, Signal::SIGTERM);
         }
     }
 
+    /// Leaves no child behind.
     fn kill_all(&self) {
-        process::signal_child(self.serving.pid, Signal::SIGKILL);
+        if self.lost.is_none() {
+            process::signal_child(self.serving.pid, Signal::SIGKILL);
+        }
         if let Some(Upgrade { step: Step::Handover(successor), .. }) = &self.upgrade {
             process::signal_child(successor.pid, Signal::SIGKILL);
         }

@@ -32,8 +32,8 @@ const PRIVATE_ENVIRONMENT: [&str; 6] = [
     "WATCHDOG_USEC",
 ];
 
-/// Bytes of an ELF header up to and including the machine.
-const ELF_HEAD: usize = 20;
+/// Bytes of an ELF header.
+const ELF_HEAD: usize = 64;
 
 /// Why a file is not run.
 #[derive(Debug, thiserror::Error)]
@@ -135,6 +135,9 @@ impl Binary {
             Ok(head) => head,
             // It may be executable without being readable: then the kernel judges.
             Err(error) if error.kind() == ErrorKind::PermissionDenied => return None,
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+                return Some("is no hotredis: it is too short to be an executable".into());
+            }
             Err(error) => {
                 return Some(format!("is no hotredis: its head cannot be read ({error})"));
             }
@@ -148,7 +151,11 @@ impl Binary {
         let ours = read_head(Path::new("/proc/self/exe")).ok()?;
         // Byte 4: word size; 5: byte order; 18 and 19: machine.
         let alike = [4, 5, 18, 19].into_iter().all(|at| head[at] == ours[at]);
-        (!alike).then(|| "is built for another architecture than this machine's".into())
+        if !alike {
+            return Some("is built for another architecture than this machine's".into());
+        }
+        let size = self.file.metadata().map_or(0, |found| found.size());
+        (size < expected_size(&head)).then(|| "is cut short: copy it again".into())
     }
 
     /// Where the file was opened.
@@ -181,14 +188,25 @@ impl Binary {
     }
 }
 
+/// Where the table of sections ends, which linkers put last: a copy that was cut off is shorter. A
+/// file without that table gets the benefit of the doubt.
+fn expected_size(head: &[u8; ELF_HEAD]) -> u64 {
+    const WORDS_OF_64_BITS: u8 = 2;
+    if head[4] != WORDS_OF_64_BITS {
+        return 0;
+    }
+    // The byte order is this machine's, as was checked before.
+    let short = |at: usize| u64::from(u16::from_ne_bytes([head[at], head[at + 1]]));
+    let offset: [u8; 8] = std::array::from_fn(|byte| head[0x28 + byte]);
+    let (entry_size, entries) = (short(0x3a), short(0x3c));
+    u64::from_ne_bytes(offset).saturating_add(entry_size * entries)
+}
+
 fn read_head(path: &Path) -> io::Result<[u8; ELF_HEAD]> {
     let mut head = [0; ELF_HEAD];
     let mut file = File::open(path)?;
-    match file.read_exact(&mut head) {
-        // Too short a file is judged by what is there.
-        Err(error) if error.kind() != ErrorKind::UnexpectedEof => Err(error),
-        _ => Ok(head),
-    }
+    file.read_exact(&mut head)?;
+    Ok(head)
 }
 
 /// Why a generation was not started.

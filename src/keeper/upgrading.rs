@@ -288,6 +288,10 @@ impl Keeper {
         successor.profile = said.into();
         let predecessor = std::mem::replace(&mut self.serving, successor);
         if self.lost.take().is_none() {
+            let release = channel::Release { upgrade: upgrade.id };
+            if let Err(error) = predecessor.send(release, None) {
+                warn!("generation {} cannot be told to go: {error}", predecessor.number);
+            }
             self.leaving.push((predecessor, Instant::now() + LEAVING_PATIENCE));
         }
         self.abandon_pending();
@@ -367,7 +371,7 @@ impl Keeper {
             ..self.result_of(upgrade.phase, upgrade.started)
         };
         self.report(upgrade.id, upgrade.client, result);
-        match self.lost.take() {
+        match self.lost {
             Some(ending) => self.on_loss(ending),
             None => self.send_shutdown_if_late(&upgrade),
         }

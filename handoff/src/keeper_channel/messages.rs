@@ -107,6 +107,17 @@ pub struct Outcome {
     pub connections: u64,
 }
 
+/// To the predecessor, once the keeper has read the successor's [`Serving`]: say goodbye and exit.
+///
+/// A predecessor holds everything until then, whatever the successor has told it, because the
+/// keeper may at the same moment be giving up on the upgrade and killing the successor. Only if the
+/// keeper itself is gone does the successor's own word have to do.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Release {
+    /// Number of the upgrade.
+    pub upgrade: u64,
+}
+
 /// Generation 1 serves. Successors say [`Serving`] instead.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Ready {
@@ -327,6 +338,7 @@ direction! {
         6 => Check,
         7 => Status,
         8 => Outcome,
+        9 => Release,
     }
 }
 
