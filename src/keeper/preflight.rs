@@ -70,6 +70,11 @@ impl Preflight {
         self.ended = Some(ending);
     }
 
+    /// Whether it has ended and been reaped.
+    pub fn has_ended(&self) -> bool {
+        self.ended.is_some()
+    }
+
     /// Reads what there is and judges it. `None` while it is still running within its bounds.
     pub fn judge(&mut self, now: Instant) -> Option<Result<Identity, String>> {
         if let Err(reason) = self.read() {

@@ -35,6 +35,8 @@ const PRIVATE_ENVIRONMENT: [&str; 6] = [
 /// Bytes of an ELF header.
 const ELF_HEAD: usize = 64;
 
+const CUT_SHORT: &str = "is no hotredis: the file is cut short (copy it again)";
+
 /// Why a file is not run.
 #[derive(Debug, thiserror::Error)]
 pub enum BinaryError {
@@ -135,9 +137,6 @@ impl Binary {
             Ok(head) => head,
             // It may be executable without being readable: then the kernel judges.
             Err(error) if error.kind() == ErrorKind::PermissionDenied => return None,
-            Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
-                return Some("is no hotredis: it is too short to be an executable".into());
-            }
             Err(error) => {
                 return Some(format!("is no hotredis: its head cannot be read ({error})"));
             }
@@ -148,14 +147,15 @@ impl Binary {
         if !head.starts_with(b"\x7fELF") {
             return Some("is no hotredis: it is not an ELF executable".into());
         }
+        let Some(head) = head.first_chunk() else { return Some(CUT_SHORT.into()) };
         let ours = read_head(Path::new("/proc/self/exe")).ok()?;
         // Byte 4: word size; 5: byte order; 18 and 19: machine.
-        let alike = [4, 5, 18, 19].into_iter().all(|at| head[at] == ours[at]);
+        let alike = [4, 5, 18, 19].into_iter().all(|at| ours.get(at) == Some(&head[at]));
         if !alike {
             return Some("is built for another architecture than this machine's".into());
         }
         let size = self.file.metadata().map_or(0, |found| found.size());
-        (size < expected_size(&head)).then(|| "is cut short: copy it again".into())
+        (size < expected_size(head)).then(|| CUT_SHORT.into())
     }
 
     /// Where the file was opened.
@@ -202,10 +202,10 @@ fn expected_size(head: &[u8; ELF_HEAD]) -> u64 {
     u64::from_ne_bytes(offset).saturating_add(entry_size * entries)
 }
 
-fn read_head(path: &Path) -> io::Result<[u8; ELF_HEAD]> {
-    let mut head = [0; ELF_HEAD];
-    let mut file = File::open(path)?;
-    file.read_exact(&mut head)?;
+/// The first bytes of a file, as many of an ELF header's as there are.
+fn read_head(path: &Path) -> io::Result<Vec<u8>> {
+    let mut head = Vec::with_capacity(ELF_HEAD);
+    File::open(path)?.take(ELF_HEAD as u64).read_to_end(&mut head)?;
     Ok(head)
 }
 

@@ -65,9 +65,10 @@ pub enum Step {
     Preflight(Preflight),
     /// The two generations to agree.
     Handover(Child),
-    /// The killed successor to be gone, so that nothing is left when the failure is reported.
+    /// The killed preflight or successor to be gone, so that nothing is left when the failure is
+    /// reported.
     Ending {
-        /// The successor.
+        /// The process.
         pid: Pid,
         /// Why it was killed.
         reason: String,
@@ -322,7 +323,11 @@ impl Keeper {
     pub(super) fn fail_upgrade(&mut self, reason: String) {
         let Some(upgrade) = &mut self.upgrade else { return };
         match &upgrade.step {
-            Step::Preflight(_) => self.upgrade_failed(reason),
+            Step::Preflight(running) if running.has_ended() => self.upgrade_failed(reason),
+            Step::Preflight(running) => {
+                // Dropping it kills it.
+                upgrade.step = Step::Ending { pid: running.pid(), reason };
+            }
             Step::Handover(successor) => {
                 let pid = successor.pid;
                 process::signal_child(pid, Signal::SIGKILL);
@@ -339,7 +344,7 @@ impl Keeper {
         self.upgrade.as_ref().is_some_and(|upgrade| match &upgrade.step {
             Step::Preflight(running) => running.pid() == pid,
             Step::Handover(successor) => successor.pid == pid,
-            Step::Ending { pid: successor, .. } => *successor == pid,
+            Step::Ending { pid: killed, .. } => *killed == pid,
         })
     }
 

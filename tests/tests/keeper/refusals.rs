@@ -29,9 +29,9 @@ fn what_is_no_executable_of_this_machine() {
     refused(&place.binaries, "is no regular file");
     refused(&put(&place, "plain", b"hello\n", 0o644), "is not executable");
     refused(&put(&place, "text", b"hello, this is a text\n", 0o755), "not an ELF");
-    refused(&put(&place, "empty", b"", 0o755), "too short");
+    refused(&put(&place, "empty", b"", 0o755), "not an ELF");
     refused(&put(&place, "script", b"#!/bin/sh\nexec hotredis \"$@\"\n", 0o755), "a script");
-    refused(&put(&place, "short", &whole[..10], 0o755), "too short");
+    refused(&put(&place, "short", &whole[..10], 0o755), "cut short");
     refused(&put(&place, "head", &whole[..64], 0o755), "cut short");
     refused(&put(&place, "half", &whole[..whole.len() / 2], 0o755), "cut short");
     refused(&put(&place, "foreign", &foreign, 0o755), "another architecture");
