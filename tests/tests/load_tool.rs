@@ -211,7 +211,7 @@ fn options(addr: SocketAddr) -> Options {
         pipeline: 8,
         split_ratio: 0.2,
         duration: DURATION,
-        drain: Duration::from_millis(300),
+        drain: Duration::from_secs(1),
         plain_idle: true,
         ..Options::new(addr)
     }
