@@ -167,7 +167,9 @@ pub enum Status {
     /// Call [`freeze`](crate::predecessor::Predecessor::freeze) at the end of this tick. Going on
     /// with `step` instead is allowed; it will be said again while it holds.
     WantFreeze,
-    /// Offered or taken, and not yet known to be served: stay stopped, go on calling `step`.
+    /// Offered or taken, and not yet known to be served: stay stopped and go on calling `step`,
+    /// waiting on the link alone. The server's poll would go on reporting sockets that the
+    /// successor serves; left alone, it keeps every event for the case that this side resumes.
     Frozen,
     /// The successor serves. Exit without touching the arena or any connection.
     Served(Summary),

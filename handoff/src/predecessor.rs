@@ -113,6 +113,8 @@ pub struct Predecessor {
     deadline_ns: u64,
     limit: Duration,
     wake: Wake,
+    /// The last step left messages unread, of which an edge-triggered poll will not tell again.
+    unread: bool,
 }
 
 impl Predecessor {
@@ -168,6 +170,7 @@ impl Predecessor {
             deadline_ns,
             limit: limits.hello,
             wake: Wake::Link { deadline_ns },
+            unread: false,
         })
     }
 
@@ -184,7 +187,7 @@ impl Predecessor {
     /// When [`step`](Self::step) is to be called again, besides whenever the link is ready.
     #[must_use]
     pub fn wake(&self) -> Wake {
-        self.wake
+        if self.unread { Wake::Now } else { self.wake }
     }
 
     /// Who the successor is; empty before HELLO.
@@ -235,6 +238,7 @@ impl Predecessor {
     }
 
     fn receive(&mut self, host: &mut dyn PredecessorHost) -> Result<Option<Status>, HandoffError> {
+        self.unread = false;
         for _ in 0..MESSAGES_PER_STEP {
             let received = match self.link.receive() {
                 Ok(Some(received)) => received,
@@ -245,6 +249,7 @@ impl Predecessor {
                 return Ok(Some(status));
             }
         }
+        self.unread = true;
         Ok(None)
     }
 
@@ -388,6 +393,7 @@ impl Predecessor {
 
     fn finish(&mut self, recovery: Recovery) {
         self.state = State::Over(recovery);
+        self.unread = false;
         self.wake = Wake::Link { deadline_ns: u64::MAX };
     }
 

@@ -126,7 +126,6 @@ impl Predecessor {
     /// anybody else is left alone.
     pub(super) fn abort(&mut self, host: &mut dyn PredecessorHost, reason: HandoffError) -> Status {
         let phase = self.phase();
-        tracing::warn!(from = %self.from, to = %self.to, %phase, %reason, "handoff failed");
         let owner = OwnerWord::new(host.owner_word());
         // If the withdrawal loses its race, the word has its final say.
         let _ = owner.withdraw(self.from, self.to);
@@ -139,6 +138,7 @@ impl Predecessor {
             Ok(Owner::Serving(owner)) if owner == self.to => {
                 self.enter(State::Fencing { reason, phase }, Duration::MAX);
                 self.kill_successor();
+                tracing::warn!(%phase, "the successor has the arena but does not serve: fencing it");
                 self.continue_fence(host)
             }
             _ => self.fail(reason, phase, Recovery::Exit),
@@ -183,6 +183,8 @@ impl Predecessor {
 
     fn fail(&mut self, reason: HandoffError, phase: Phase, recovery: Recovery) -> Status {
         self.finish(recovery);
+        // Not before: a log that blocks would prolong the freeze.
+        tracing::warn!(from = %self.from, to = %self.to, %phase, %reason, "handoff failed");
         Status::Failed(Failure { reason, recovery, phase })
     }
 }
