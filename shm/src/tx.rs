@@ -353,6 +353,9 @@ impl<'a> Tx<'a> {
         self.undo == 0 && self.frees == 0
     }
 
+    /// The savepoint at the start of every transaction.
+    pub const START: Savepoint = Savepoint { undo: 0, frees: 0 };
+
     /// Makes the transaction's writes final, and `payload` the current one, with one store; then
     /// frees what it freed.
     #[inline]

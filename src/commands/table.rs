@@ -192,6 +192,24 @@ pub fn command(name: &[u8]) -> Option<&'static Command> {
     None
 }
 
+/// A number for a full name that is the same in every build: what the arena notes as a session's
+/// last command.
+pub const fn name_hash(full_name: &str) -> u32 {
+    let bytes = full_name.as_bytes();
+    let mut hash = 0x811c_9dc5u32;
+    let mut i = 0;
+    while i < bytes.len() {
+        hash = (hash ^ bytes[i] as u32).wrapping_mul(0x0100_0193);
+        i += 1;
+    }
+    hash
+}
+
+/// The command of a [`name_hash`], if this build has it.
+pub fn by_name_hash(hash: u32) -> Option<&'static Command> {
+    all().iter().find(|command| name_hash(command.full_name) == hash)
+}
+
 /// What a request's words name.
 #[derive(Clone, Copy, Debug)]
 pub enum Lookup {

@@ -48,3 +48,26 @@ fn unwatch(_cx: &mut Cx<'_>) -> Outcome {
 fn watch(_cx: &mut Cx<'_>) -> Outcome {
     not_implemented()
 }
+
+/// Whether a command runs at once in `MULTI` instead of being queued.
+pub fn runs_at_once(command: &crate::commands::table::Command) -> bool {
+    matches!(command.full_name, "exec" | "discard" | "multi" | "watch" | "quit" | "reset")
+}
+
+/// Queues the command in `cx.args`.
+pub fn queue(cx: &mut Cx<'_>) -> Outcome {
+    let _ = cx;
+    not_implemented()
+}
+
+/// Whether a queued command needs memory (`denyoom`).
+pub fn queue_needs_memory(cx: &Cx<'_>) -> bool {
+    let _ = cx;
+    false
+}
+
+/// Whether a queued command writes.
+pub fn queue_writes(cx: &Cx<'_>) -> bool {
+    let _ = cx;
+    false
+}

@@ -1,21 +1,174 @@
-//! Runs commands. Placeholder until the executor itself lands: only what command handlers need to compile.
+//! The executor: the one that runs commands, writes the arena, and reads and writes clients.
+//!
+//! | module | what |
+//! | --- | --- |
+//! | [`turn`] | one client's turn: read, run, write |
+//! | [`dispatch`] | from words to a command that has run |
+//! | [`cx`], [`args`], [`output`], [`state`] | what handlers work with |
+//! | [`limits`] | limits of unsent output |
+//! | [`background`] | expiry, freeing, shrinking, time-outs: in slices, between turns |
+//!
+//! It knows no sockets: the event loop hands it a [`Stream`] for each turn.
 
-use std::borrow::Cow;
-use std::marker::PhantomData;
+pub mod args;
+pub mod background;
+pub mod cx;
+pub mod dispatch;
+pub mod limits;
+pub mod output;
+pub mod state;
+pub mod turn;
 
-/// What a handler works with.
-pub struct Cx<'a> {
-    args: PhantomData<&'a [u8]>,
+use std::io;
+use std::sync::atomic::Ordering;
+
+use shm::io::Area;
+use shm::table::Table;
+use shm::{Arena, Off, OutOfMemory, field, header};
+
+pub use args::Args;
+pub use cx::{Cx, Fail, Key, Outcome, error};
+pub use output::Output;
+pub use state::{Action, State};
+
+use crate::proto::request::Argv;
+use crate::root::Root;
+use crate::session::{self, Accepted, Session, flag};
+
+/// A client's connection, as the executor sees it. Both calls never block.
+pub trait Stream {
+    /// Reads what is there; 0 is the end.
+    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
+    /// Writes what can be written now.
+    fn transmit(&mut self, bytes: &[u8]) -> io::Result<usize>;
+    /// Writes what can be written now of several pieces.
+    fn transmit_pieces(&mut self, pieces: &[&[u8]]) -> io::Result<usize>;
 }
 
-/// Why a command failed.
-#[derive(Debug)]
-pub enum Fail {
-    /// An error reply, with its code (`ERR ...`).
-    Err(Cow<'static, str>),
-    /// The arena has no memory left.
-    Oom,
+/// Bytes that the input buffer holds: what one read may give.
+const INPUT: usize = 64 << 10;
+/// Bytes of the output buffer that are always there.
+const OUTPUT: usize = 256 << 10;
+
+/// The executor of a generation.
+pub struct Executor {
+    /// The arena, which this process owns while it serves.
+    pub arena: Arena,
+    /// What commands keep in private memory.
+    pub state: State,
+    root: Off<Root>,
+    input: shm::io::IoBuffer,
+    output: Output,
+    argv: Argv,
+    background: background::Background,
 }
 
-/// What came of a command. On `Ok` the handler has written its reply.
-pub type Outcome = Result<(), Fail>;
+/// What the executor is about to do, in the arena's in-flight words: for whoever has to finish it
+/// after a death.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u64)]
+pub(crate) enum InFlight {
+    /// Reading from the session's socket.
+    Read = 1,
+    /// Writing to it.
+    Write = 2,
+    /// Running one of its commands.
+    Execute = 3,
+}
+
+impl Executor {
+    /// Takes the executor's place in an arena that has a root and is owned by this process.
+    pub fn new(mut arena: Arena, state: State) -> Result<Executor, OutOfMemory> {
+        let input = arena.io_buffer(Area::Input, INPUT)?;
+        let output = Output::new(arena.io_buffer(Area::Output, OUTPUT)?);
+        let root = crate::root::of(&arena);
+        let background = background::Background::default();
+        Ok(Executor { arena, state, root, input, output, argv: Argv::new(), background })
+    }
+
+    /// The root record.
+    pub fn root(&self) -> Off<Root> {
+        self.root
+    }
+
+    /// Makes a session for a new connection; gives its slot.
+    pub fn accept(&mut self, accepted: &Accepted) -> Result<u32, OutOfMemory> {
+        let root = self.root;
+        let counter = field!(field!(root, Root.counters), Counters.connections);
+        bump(&mut self.arena, counter, 1);
+        self.arena.transact(|tx| {
+            let session = session::create(tx, accepted)?;
+            Ok(tx.get(session).slot.to_native())
+        })
+    }
+
+    /// The session in a slot.
+    pub fn session(&self, slot: u32) -> Option<Off<Session>> {
+        session::at(&self.arena, slot)
+    }
+
+    /// Number of sessions.
+    pub fn session_count(&self) -> u32 {
+        session::directory::len(&self.arena, self.root)
+    }
+
+    /// Whether a session has output to be written outside of a turn.
+    pub fn has_output(&self, slot: u32) -> bool {
+        self.session(slot).is_some_and(|s| session::output::is_pending(&self.arena, s))
+    }
+
+    /// Whether nothing more is to be read from a session.
+    pub fn is_closing(&self, slot: u32) -> bool {
+        let bits = flag::CLOSE_AFTER_REPLY | flag::CLOSE_ASAP;
+        self.session(slot).is_none_or(|s| self.arena.get(s).is(bits))
+    }
+
+    /// Ends a session, with everything that hangs on it. Its socket is the caller's to close.
+    pub fn close(&mut self, slot: u32) -> Result<(), OutOfMemory> {
+        let Some(session) = self.session(slot) else { return Ok(()) };
+        let root = self.root;
+        let state = &mut self.state;
+        self.arena.transact(|tx| {
+            session::leave_everything(tx, state, root, session)?;
+            session::destroy(tx, session)
+        })
+    }
+
+    /// What commands asked to be done after their commit. The vector is to be given back empty, so
+    /// that its memory is used again.
+    pub fn take_actions(&mut self) -> Vec<Action> {
+        std::mem::take(&mut self.state.actions)
+    }
+
+    /// Whether there is anything in [`take_actions`](Executor::take_actions).
+    #[inline(always)]
+    pub fn has_actions(&self) -> bool {
+        !self.state.actions.is_empty()
+    }
+
+    /// Notes what is about to be done. See [`InFlight`].
+    #[inline(always)]
+    fn in_flight(&self, session: Off<Session>, what: InFlight) {
+        let word = session.raw() | what as u64;
+        self.arena.word(header::IN_FLIGHT).store(word, Ordering::Relaxed);
+    }
+
+    /// Notes that nothing is in flight.
+    #[inline(always)]
+    fn landed(&self) {
+        self.arena.word(header::IN_FLIGHT).store(0, Ordering::Relaxed);
+    }
+
+    /// The table of a database, for the checker and statistics.
+    pub fn keys(&self, database: u32) -> Off<Table> {
+        crate::keyspace::keys(crate::root::database(&self.arena, self.root, database))
+    }
+}
+
+use crate::root::Counters;
+
+/// Adds to one of the statistics outside of a transaction.
+pub(crate) fn bump(arena: &mut Arena, counter: Off<shm::Hint<shm::U64>>, by: u64) {
+    let value = arena.read(counter).get().to_native();
+    arena.hint(counter, shm::U64::from_native(value.wrapping_add(by)));
+}

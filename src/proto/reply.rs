@@ -114,6 +114,17 @@ impl<'a, S: Sink + ?Sized> Reply<'a, S> {
         Self { sink, protocol }
     }
 
+    /// Where the replies go.
+    #[inline]
+    pub fn sink(&mut self) -> &mut S {
+        self.sink
+    }
+
+    /// Speaks another version from now on (`HELLO`).
+    pub fn set_protocol(&mut self, protocol: Protocol) {
+        self.protocol = protocol;
+    }
+
     /// The version in use.
     #[inline]
     pub fn protocol(&self) -> Protocol {

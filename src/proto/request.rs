@@ -123,11 +123,14 @@ impl ProtocolError {
     }
 }
 
-/// Place of one argument, in bytes from the start of its request.
+/// Place of one argument, in bytes from the start of what it stands in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct ArgRange {
-    start: usize,
-    len: usize,
+#[repr(C)]
+pub struct ArgRange {
+    /// First byte.
+    pub start: usize,
+    /// Number of bytes.
+    pub len: usize,
 }
 
 /// The arguments of one request; one `Argv` serves every connection of a thread.
@@ -144,6 +147,14 @@ impl Argv {
     /// An empty list.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The places of all arguments, and the bytes in which they stand; `request` as in
+    /// [`Self::get`].
+    #[inline]
+    pub fn parts<'a>(&'a self, request: &'a [u8]) -> (&'a [u8], &'a [ArgRange]) {
+        let source = if self.unquoted { &self.scratch } else { request };
+        (source, &self.ranges)
     }
 
     /// Number of arguments, the command's name among them.

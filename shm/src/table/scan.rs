@@ -168,3 +168,29 @@ pub(crate) fn check_segment(view: &View, segment: Off<SegmentHeader>, prefix: u6
     }
     problems
 }
+
+/// Calls `each` with every entry of the segment that a hash belongs to.
+pub fn for_each_of(
+    view: &View,
+    table: Off<Table>,
+    hash: u64,
+    mut each: impl FnMut(&View, Off<u8>),
+) {
+    let segment = segment_of(view, table, hash);
+    if !segment.is_null() {
+        each_entry(view, segment, |_, _, _, content| each(view, content.entry));
+    }
+}
+
+/// The first hash behind the segment that a hash belongs to; `None` if it is the last.
+pub fn segment_end(view: &View, table: Off<Table>, hash: u64) -> Option<u64> {
+    let segment = segment_of(view, table, hash);
+    if segment.is_null() {
+        return None;
+    }
+    let depth = view.get(segment).depth.to_native();
+    if depth == 0 {
+        return None;
+    }
+    (directory_index(hash, depth) + 1).checked_mul(1 << (64 - depth))
+}

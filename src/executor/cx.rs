@@ -1,0 +1,271 @@
+//! What a command handler works with.
+
+use std::borrow::Cow;
+
+use shm::{Fresh, Off, OutOfMemory, Tx, U64, field};
+
+use super::args::Args;
+use super::output::Output;
+use super::state::{Action, State};
+use crate::commands::table::Command;
+use crate::keyspace::{self, Database, Entry, EntryView, Found, entry};
+use crate::proto::reply::{Protocol, Reply};
+use crate::root::{Counters, Root};
+use crate::session::{Session, tracking, watch};
+
+/// One command at work: its arguments, its transaction, its reply.
+pub struct Cx<'a> {
+    /// The arguments, the command's name first.
+    pub args: Args<'a>,
+    /// The transaction of the command (of the whole `EXEC`, for a queued one).
+    pub tx: Tx<'a>,
+    /// Where the reply goes.
+    pub reply: Reply<'a, Output>,
+    /// What this process keeps for itself: configuration, clock, random numbers.
+    pub state: &'a mut State,
+    /// The row of the command.
+    pub command: &'static Command,
+    /// The root record.
+    pub root: Off<Root>,
+    /// The session that sent the command.
+    pub session: Off<Session>,
+    /// The database that the session works on.
+    pub database: Off<Database>,
+    /// Number of that database.
+    pub database_index: u32,
+    /// Whether the command runs within `EXEC`.
+    pub in_exec: bool,
+    /// Changes to the data set that the command made.
+    pub dirty: u64,
+}
+
+/// Why a command failed. What it did is rolled back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fail {
+    /// An error reply, with its code (`ERR ...`), without the leading `-`.
+    Err(Cow<'static, str>),
+    /// The same, with bytes that need not be UTF-8.
+    Bytes(Vec<u8>),
+    /// The arena has no memory left.
+    Oom,
+}
+
+/// What came of a command. On `Ok` the handler has written its reply.
+pub type Outcome = Result<(), Fail>;
+
+impl From<OutOfMemory> for Fail {
+    fn from(_: OutOfMemory) -> Fail {
+        Fail::Oom
+    }
+}
+
+impl From<&'static str> for Fail {
+    fn from(text: &'static str) -> Fail {
+        Fail::Err(Cow::Borrowed(text))
+    }
+}
+
+impl From<String> for Fail {
+    fn from(text: String) -> Fail {
+        Fail::Err(Cow::Owned(text))
+    }
+}
+
+/// Frequent errors.
+pub mod error {
+    use super::{Cow, Fail};
+
+    /// The key holds another type.
+    pub const WRONG_TYPE: Fail = Fail::Err(Cow::Borrowed(
+        "WRONGTYPE Operation against a key holding the wrong kind of value",
+    ));
+    /// The arguments do not fit the command.
+    pub const SYNTAX: Fail = Fail::Err(Cow::Borrowed("ERR syntax error"));
+    /// An argument or a value is no 64-bit integer.
+    pub const NOT_INTEGER: Fail =
+        Fail::Err(Cow::Borrowed("ERR value is not an integer or out of range"));
+    /// An argument or a value is no number.
+    pub const NOT_FLOAT: Fail = Fail::Err(Cow::Borrowed("ERR value is not a valid float"));
+    /// The key is not there.
+    pub const NO_KEY: Fail = Fail::Err(Cow::Borrowed("ERR no such key"));
+}
+
+/// A key that was looked up; valid until the database's table changes.
+#[derive(Debug, Clone, Copy)]
+pub struct Key<'a> {
+    /// Its name.
+    pub name: &'a [u8],
+    /// Its hash.
+    pub hash: u64,
+    /// The entry, if the key is there.
+    pub found: Option<Found>,
+}
+
+impl Key<'_> {
+    /// Whether the key is there.
+    #[inline(always)]
+    pub fn exists(&self) -> bool {
+        self.found.is_some()
+    }
+}
+
+impl<'a> Cx<'a> {
+    /// The argument of that number, which the arity guarantees.
+    #[inline(always)]
+    pub fn arg(&self, index: usize) -> &'a [u8] {
+        self.args.at(index)
+    }
+
+    /// The argument of that number as a 64-bit integer.
+    #[inline]
+    pub fn int_arg(&self, index: usize) -> Result<i64, Fail> {
+        crate::util::numbers::string2ll(self.arg(index)).ok_or(error::NOT_INTEGER)
+    }
+
+    /// Wall clock at the start of the command, milliseconds since the epoch.
+    #[inline(always)]
+    pub fn now_ms(&self) -> i64 {
+        self.state.now_ms
+    }
+
+    /// The protocol that the client speaks.
+    #[inline(always)]
+    pub fn protocol(&self) -> Protocol {
+        self.reply.protocol()
+    }
+
+    /// The session's record.
+    #[inline(always)]
+    pub fn session_record(&self) -> &Session {
+        self.tx.get(self.session)
+    }
+
+    /// Has something done after the commit, outside of the arena.
+    pub fn after_commit(&mut self, action: Action) {
+        self.state.actions.push(action);
+    }
+
+    /// Looks a key up to read it: counts a hit or a miss, and notes the use. A key that has expired
+    /// is removed and counts as missing.
+    #[inline]
+    pub fn read(&mut self, name: &'a [u8]) -> Result<Key<'a>, Fail> {
+        let key = self.open(name)?;
+        let counters = field!(self.root, Root.counters);
+        if key.exists() {
+            self.count(field!(counters, Counters.hits), 1);
+        } else {
+            self.count(field!(counters, Counters.misses), 1);
+        }
+        Ok(key)
+    }
+
+    /// Looks a key up to change it. A key that has expired is removed and counts as missing.
+    #[inline]
+    pub fn open(&mut self, name: &'a [u8]) -> Result<Key<'a>, Fail> {
+        let key = self.peek(name)?;
+        if let Some(found) = key.found {
+            let seconds = (self.state.now_ms / 1000) as u32;
+            entry::touch(&mut self.tx, found.entry, seconds);
+        }
+        Ok(key)
+    }
+
+    /// Looks a key up without counting or noting its use. A key that has expired is removed.
+    #[inline]
+    pub fn peek(&mut self, name: &'a [u8]) -> Result<Key<'a>, Fail> {
+        self.peek_in(self.database, self.database_index, name)
+    }
+
+    /// [`peek`](Cx::peek) in another database.
+    #[inline]
+    pub fn peek_in(
+        &mut self,
+        database: Off<Database>,
+        index: u32,
+        name: &'a [u8],
+    ) -> Result<Key<'a>, Fail> {
+        let hash = self.tx.hash(name);
+        let mut found = keyspace::find(&self.tx, database, hash, name);
+        if let Some(at) = found.and_then(|f| EntryView::new(&self.tx, f.entry).expiry())
+            && at <= self.state.now_ms
+            && let Some(expired) = found.take()
+        {
+            keyspace::remove(&mut self.tx, database, &expired)?;
+            self.expired(index, name)?;
+        }
+        Ok(Key { name, hash, found })
+    }
+
+    #[cold]
+    fn expired(&mut self, index: u32, name: &[u8]) -> Result<(), Fail> {
+        let counters = field!(self.root, Root.counters);
+        self.count(field!(counters, Counters.expired), 1);
+        // As in Redis, a watched key that expires is not a change, but its trackers hear of it.
+        tracking::key_changed(&mut self.tx, self.state, index, name, None)?;
+        Ok(())
+    }
+
+    /// A look at the entry of a key that is there.
+    #[inline(always)]
+    pub fn entry(&self, found: &Found) -> EntryView<'_> {
+        EntryView::new(&self.tx, found.entry)
+    }
+
+    /// Makes a fresh entry ([`entry::create`]) the key's: instead of what it has, which is freed, or
+    /// as a new key. The key is invalid afterwards.
+    pub fn put(&mut self, key: &Key<'_>, fresh: Fresh) -> Result<Off<Entry>, Fail> {
+        let off = fresh.off().cast();
+        match &key.found {
+            Some(found) => {
+                keyspace::replace(&mut self.tx, self.database, key.hash, found, off)?;
+            }
+            None => keyspace::insert(&mut self.tx, self.database, key.hash, off)?,
+        }
+        let seconds = (self.state.now_ms / 1000) as u32;
+        entry::touch(&mut self.tx, off, seconds);
+        Ok(off)
+    }
+
+    /// Removes a key that is there.
+    pub fn delete(&mut self, found: &Found) -> Result<(), Fail> {
+        Ok(keyspace::remove(&mut self.tx, self.database, found)?)
+    }
+
+    /// Sets or removes the expiry of a key that is there. The key is invalid afterwards.
+    pub fn set_expiry(&mut self, key: &Key<'_>, at: Option<i64>) -> Result<(), Fail> {
+        if let Some(found) = &key.found {
+            keyspace::set_expiry(&mut self.tx, self.database, key.hash, found, at)?;
+        }
+        Ok(())
+    }
+
+    /// Notes that a key of the session's database was changed: watchers' transactions fail,
+    /// trackers hear of it. Every handler that changes a key calls it once for that key.
+    #[inline]
+    pub fn changed(&mut self, name: &[u8]) -> Result<(), Fail> {
+        self.changed_in(self.database_index, name)
+    }
+
+    /// [`changed`](Cx::changed) for a key of another database.
+    #[inline]
+    pub fn changed_in(&mut self, index: u32, name: &[u8]) -> Result<(), Fail> {
+        self.dirty += 1;
+        let root = self.tx.get(self.root);
+        let (watched, trackers) = (root.watched.len.get(), root.trackers.get());
+        if watched != 0 {
+            watch::key_changed(&mut self.tx, self.root, index, name)?;
+        }
+        if trackers != 0 {
+            let by = Some(self.session);
+            tracking::key_changed(&mut self.tx, self.state, index, name, by)?;
+        }
+        Ok(())
+    }
+
+    /// Adds to one of the statistics.
+    #[inline(always)]
+    pub fn count(&mut self, counter: Off<shm::Hint<U64>>, by: u64) {
+        let value = self.tx.read(counter).get().to_native();
+        self.tx.hint(counter, U64::from_native(value.wrapping_add(by)));
+    }
+}

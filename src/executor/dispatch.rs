@@ -1,0 +1,196 @@
+//! From a request's words to a command that has run: what Redis calls `processCommand` and `call`.
+
+use shm::{U32, field};
+
+use super::cx::{Cx, Fail, Outcome};
+use crate::commands::spec::flag as command_flag;
+use crate::commands::table::{self, Command, Lookup};
+use crate::commands::{errors, monitor, transactions};
+use crate::proto::reply::Protocol;
+use crate::root::{Counters, Root};
+use crate::session::{self, Session, flag, tracking};
+use crate::util::quote;
+
+/// What became of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Done {
+    /// It ran, was queued or was refused: its reply, if it has one, is written.
+    Replied,
+    /// `CLIENT PAUSE` holds it back: it has to be offered again.
+    Postponed,
+}
+
+/// Runs the request in `cx.args`, or queues it, or refuses it.
+pub fn process(cx: &mut Cx<'_>) -> Result<Done, Fail> {
+    let command = match find(cx) {
+        Ok(command) => command,
+        Err(fail) => return refuse(cx, fail),
+    };
+    cx.command = command;
+    if let Err(fail) = admit(cx) {
+        return refuse(cx, fail);
+    }
+    let record = cx.session_record();
+    let in_multi = record.is(flag::MULTI);
+    if is_paused(cx, in_multi) {
+        return Ok(Done::Postponed);
+    }
+    if in_multi && !transactions::runs_at_once(cx.command) {
+        transactions::queue(cx)?;
+        cx.reply.raw(crate::proto::reply::shared::QUEUED);
+        return Ok(Done::Replied);
+    }
+    call(cx)?;
+    Ok(Done::Replied)
+}
+
+/// Runs the handler of `cx.command`. An error becomes its reply, and what the handler did until
+/// then is taken back; only a lack of memory for that itself is an error here.
+pub fn call(cx: &mut Cx<'_>) -> Outcome {
+    let point = cx.tx.savepoint();
+    let written = cx.reply.sink().len();
+    let actions = cx.state.actions.len();
+    let dirty = cx.dirty;
+    let counters = field!(cx.root, Root.counters);
+    cx.count(field!(counters, Counters.commands), 1);
+    let last = field!(cx.session, Session.last_command);
+    cx.tx.hint::<U32>(last, U32::from_native(table::name_hash(cx.command.full_name)));
+    let outcome = (cx.command.handler)(cx).and_then(|()| Ok(cx.reply.sink().check()?));
+    if let Err(fail) = outcome {
+        cx.tx.rollback_to(point);
+        cx.reply.sink().truncate(written);
+        cx.state.actions.truncate(actions);
+        cx.dirty = dirty;
+        reply_error(cx, &fail);
+    }
+    if cx.dirty != dirty {
+        cx.count(field!(counters, Counters.dirty), cx.dirty - dirty);
+    }
+    let root = cx.tx.get(cx.root);
+    if root.monitors.get().to_native() > 0 {
+        monitor::feed(cx)?;
+    }
+    if cx.tx.get(cx.root).trackers.get().to_native() > 0 {
+        tracking::after_command(cx)?;
+    }
+    Ok(())
+}
+
+fn find(cx: &mut Cx<'_>) -> Result<&'static Command, Fail> {
+    let command = match table::lookup(cx.args.at(0), cx.args.get(1)) {
+        Lookup::Found(command) => command,
+        Lookup::UnknownCommand => {
+            return Err(Fail::Bytes(errors::unknown_command(cx.args.at(0), cx.args.from(1))));
+        }
+        Lookup::UnknownSubcommand(container) => {
+            return Err(Fail::Bytes(errors::unknown_subcommand(container, cx.args.at(1))));
+        }
+    };
+    if !command.arity_allows(cx.args.len()) {
+        return Err(errors::wrong_arity(command).into());
+    }
+    Ok(command)
+}
+
+/// Whether the command may run at all now.
+fn admit(cx: &mut Cx<'_>) -> Outcome {
+    let command = cx.command;
+    let record = cx.session_record();
+    let (flags, protocol) = (record.flags.get().to_native(), record.protocol.get());
+    let has = |bits: u64| flags & bits != 0;
+    if command.is(command_flag::PROTECTED) {
+        crate::commands::debug::allow(cx)?;
+    }
+    if cx.state.password && !has(flag::AUTHENTICATED) && !command.is(command_flag::NO_AUTH) {
+        return Err("NOAUTH Authentication required.".into());
+    }
+    if has(flag::MULTI) && command.is(command_flag::NO_MULTI) {
+        return Err("ERR Command not allowed inside a transaction".into());
+    }
+    if cx.state.maxmemory > 0 {
+        check_memory(cx, has(flag::MULTI))?;
+    }
+    if has(flag::SUBSCRIBER) && protocol == 2 && !allowed_to_subscribers(command) {
+        return Err(format!(
+            "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET \
+             are allowed in this context",
+            command.full_name
+        )
+        .into());
+    }
+    Ok(())
+}
+
+fn allowed_to_subscribers(command: &Command) -> bool {
+    matches!(
+        command.full_name,
+        "ping"
+            | "subscribe"
+            | "ssubscribe"
+            | "psubscribe"
+            | "unsubscribe"
+            | "sunsubscribe"
+            | "punsubscribe"
+            | "quit"
+            | "reset"
+    )
+}
+
+/// `maxmemory` without eviction: what needs memory is refused while too much is used.
+fn check_memory(cx: &mut Cx<'_>, in_multi: bool) -> Outcome {
+    if cx.tx.used_bytes() <= cx.state.maxmemory {
+        return Ok(());
+    }
+    let name = cx.command.full_name;
+    let ends = matches!(name, "exec" | "discard" | "reset" | "quit" | "multi");
+    let exec_writes = name == "exec" && transactions::queue_needs_memory(cx);
+    if cx.command.is(command_flag::DENYOOM) || (in_multi && !ends) || exec_writes {
+        return Err("OOM command not allowed when used memory > 'maxmemory'.".into());
+    }
+    Ok(())
+}
+
+/// Whether `CLIENT PAUSE` holds the command back.
+fn is_paused(cx: &mut Cx<'_>, in_multi: bool) -> bool {
+    let root = cx.tx.get(cx.root);
+    let until = root.paused_until_ms.get().to_native();
+    if until == 0 || until <= cx.state.now_ms {
+        return false;
+    }
+    if root.pause_all.get() != 0 {
+        return !in_multi || cx.command.full_name == "exec";
+    }
+    let writes = cx.command.is(command_flag::WRITE | command_flag::MAY_REPLICATE)
+        || (cx.command.full_name == "exec" && transactions::queue_writes(cx));
+    writes && !(in_multi && !transactions::runs_at_once(cx.command))
+}
+
+/// Replies with an error to a command that did not run; an open `MULTI` will fail.
+fn refuse(cx: &mut Cx<'_>, fail: Fail) -> Result<Done, Fail> {
+    if cx.session_record().is(flag::MULTI) {
+        session::change_flags(&mut cx.tx, cx.session, 0, flag::DIRTY_EXEC)?;
+    }
+    reply_error(cx, &fail);
+    Ok(Done::Replied)
+}
+
+/// Writes an error reply.
+pub fn reply_error(cx: &mut Cx<'_>, fail: &Fail) {
+    let counters = field!(cx.root, Root.counters);
+    cx.count(field!(counters, Counters.errors), 1);
+    match fail {
+        Fail::Err(text) => cx.reply.error(text.as_bytes()),
+        Fail::Bytes(text) => cx.reply.error(text),
+        Fail::Oom => cx.reply.error(b"OOM command not allowed: the arena is full"),
+    }
+}
+
+/// The command as `MONITOR` and logs show it.
+pub fn describe(args: &super::Args<'_>) -> String {
+    args.from(0).map(quote::repr).collect::<Vec<_>>().join(" ")
+}
+
+/// The version number of a protocol, as the session's record holds it.
+pub fn protocol_of(version: u8) -> Protocol {
+    if version == 3 { Protocol::Resp3 } else { Protocol::Resp2 }
+}

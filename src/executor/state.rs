@@ -1,0 +1,122 @@
+//! What a generation keeps in private memory for its commands: caches and what has to be done after
+//! the commit. All of it can be made anew from the arena.
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use crate::config::{ConfigValues, Id};
+
+/// Something to do outside of the arena once the transaction has committed. Dropped if it is rolled
+/// back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Write the unsent output of the session in this slot.
+    Flush(u32),
+    /// Close the session in this slot: its flags say how.
+    Close(u32),
+    /// Have the configuration take effect where it is not read anew each time; these changed.
+    Reconfigured(Vec<Id>),
+    /// Stop serving, in order.
+    Shutdown,
+    /// `CLIENT PAUSE` ended or changed: look at postponed sessions.
+    Unpaused,
+}
+
+/// The private state of commands.
+pub struct State {
+    /// The configuration in force; the arena holds its archive.
+    pub config: ConfigValues,
+    /// Wall clock at the start of the command (of the `EXEC`), milliseconds since the epoch.
+    pub now_ms: i64,
+    /// The same in microseconds.
+    pub now_us: i64,
+    /// Random numbers for `RANDOMKEY` and the like.
+    pub random: StdRng,
+    /// What is to be done after the commit.
+    pub actions: Vec<Action>,
+    /// Which generation this process is.
+    pub generation: u64,
+    /// Pid of the keeper.
+    pub keeper_pid: u32,
+    /// Monotonic microseconds at which this generation began to serve.
+    pub serving_since_us: u64,
+    /// Addresses this server listens on, for `INFO` and `CLIENT LIST`.
+    pub addresses: Vec<String>,
+    /// `maxmemory`, 0 for none; read for every command.
+    pub maxmemory: u64,
+    /// Whether a password is set; read for every command.
+    pub password: bool,
+    /// Commands run in the present and the last periods, for `instantaneous_ops_per_sec`.
+    pub rate: Rate,
+}
+
+/// A rate measured over the last sixteen periods, as Redis does.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Rate {
+    samples: [u64; 16],
+    next: usize,
+    last_count: u64,
+    last_us: u64,
+}
+
+impl Rate {
+    /// Notes the count's present value at a time (monotonic microseconds).
+    pub fn sample(&mut self, count: u64, now_us: u64) {
+        let elapsed = now_us.saturating_sub(self.last_us);
+        if elapsed == 0 {
+            return;
+        }
+        let gained = count.wrapping_sub(self.last_count);
+        if self.last_us != 0 {
+            self.samples[self.next] = gained.saturating_mul(1_000_000) / elapsed;
+            self.next = (self.next + 1) % self.samples.len();
+        }
+        (self.last_count, self.last_us) = (count, now_us);
+    }
+
+    /// Per second, averaged.
+    pub fn per_second(&self) -> u64 {
+        self.samples.iter().sum::<u64>() / self.samples.len() as u64
+    }
+}
+
+impl State {
+    /// The state of a generation that serves with this configuration.
+    pub fn new(config: ConfigValues, generation: u64, keeper_pid: u32) -> State {
+        let mut state = State {
+            config,
+            now_ms: 0,
+            now_us: 0,
+            random: StdRng::seed_from_u64(rand::random()),
+            actions: Vec::new(),
+            generation,
+            keeper_pid,
+            serving_since_us: crate::util::time::monotonic_us(),
+            addresses: Vec::new(),
+            maxmemory: 0,
+            password: false,
+            rate: Rate::default(),
+        };
+        state.read_clock();
+        state.apply_config();
+        state
+    }
+
+    /// Reads the clock.
+    #[inline]
+    pub fn read_clock(&mut self) {
+        self.now_us = crate::util::time::unix_time_us();
+        self.now_ms = self.now_us / 1000;
+    }
+
+    /// Takes over what is read for every command from the configuration.
+    pub fn apply_config(&mut self) {
+        self.maxmemory = self.config.maxmemory();
+        self.password = !self.config.requirepass().is_empty();
+    }
+
+    /// A random 64-bit number.
+    pub fn random(&mut self) -> u64 {
+        self.random.next_u64()
+    }
+}

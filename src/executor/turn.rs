@@ -1,0 +1,526 @@
+//! One client's turn: read what is there, run the requests in it, write the replies.
+//!
+//! During a turn the client's input and output are in the executor's own buffers, where reading and
+//! writing costs no allocation. What counts of them is published with every commit, as the arena's
+//! payload, so that at any instant a request has either not happened, or has happened and its reply
+//! is there:
+//!
+//! ```text
+//! word 0   offset of the session | LARGE if its input is in a block of its own; 0 between turns
+//! word 1   position of the next request << 32 | bytes of input
+//! word 2   bytes of output that were written << 32 | bytes of output
+//! word 3   bytes read << 32 | bytes written, in this turn
+//! ```
+//!
+//! At the end of a turn, what is left of either goes to blocks of the session. Most turns leave
+//! nothing.
+
+use std::io::ErrorKind;
+use std::ops::ControlFlow;
+
+use shm::{Arena, I64, Off, OutOfMemory, Tx, U32, U64, field};
+
+use super::args::Args;
+use super::cx::Cx;
+use super::dispatch::{self, Done};
+use super::{Executor, InFlight, Stream, bump, limits};
+use crate::commands::table;
+use crate::proto::reply::{Protocol, Reply};
+use crate::proto::request::{Decoded, Decoder, Limits};
+use crate::root::{Counters, Root};
+use crate::session::{self, Session, flag, output};
+
+/// How a turn ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Served {
+    /// All that was there is read; wait for more.
+    Drained,
+    /// There may be more to read: give the client another turn soon.
+    More,
+    /// The connection is to be closed now.
+    Close,
+}
+
+/// Bit of payload word 0: the input stands in the session's own block.
+const LARGE: u64 = 1;
+/// Unsent output beyond this is written (or set aside) in the midst of a turn.
+const FLUSH_AT: usize = 1 << 20;
+/// A session's unfinished request of this size is read on in its own block.
+const LARGE_INPUT: u32 = 32 << 10;
+/// First size of such a block.
+const FIRST_BLOCK: u64 = 64 << 10;
+
+/// A turn under way.
+struct Turn {
+    session: Off<Session>,
+    large: bool,
+    position: usize,
+    length: usize,
+    sent: usize,
+    read_bytes: u64,
+    written_bytes: u64,
+    decoder: Decoder,
+    /// The session had a block of input at the start, to be freed at the end.
+    had_block: bool,
+    closing: bool,
+    postponed: bool,
+}
+
+impl Turn {
+    fn payload(&self, output: usize) -> [u64; 4] {
+        [
+            self.session.raw() | if self.large { LARGE } else { 0 },
+            (self.position as u64) << 32 | self.length as u64,
+            (self.sent as u64) << 32 | output as u64,
+            self.read_bytes << 32 | self.written_bytes,
+        ]
+    }
+}
+
+/// The payload between turns.
+const NO_TURN: [u64; 4] = [0; 4];
+
+impl Executor {
+    /// Gives a client its turn: one read at most, every complete request in what is there, one
+    /// write.
+    pub fn serve<S: Stream>(&mut self, slot: u32, stream: &mut S) -> Served {
+        let Some(session) = self.session(slot) else { return Served::Close };
+        let record = self.arena.get(session);
+        if record.is(flag::CLOSE_AFTER_REPLY | flag::CLOSE_ASAP) {
+            return Served::Drained;
+        }
+        let postponed = record.is(flag::POSTPONED);
+        self.state.read_clock();
+        let mut turn = self.attach(session);
+        let served = if postponed {
+            // Its command waits in the input; there is nothing to read before it has run.
+            Ok(Served::More)
+        } else {
+            self.read(&mut turn, stream)
+        };
+        let served = served.and_then(|served| {
+            if served != Served::Close {
+                self.in_flight(turn.session, InFlight::Execute);
+                self.run(&mut turn, stream)?;
+                self.landed();
+                self.flush(&mut turn, stream)?;
+            }
+            Ok(served)
+        });
+        match served.and_then(|served| self.detach(turn, served)) {
+            Ok(served) => served,
+            // Not even the client's own buffers can be kept: it is the one that has to go.
+            Err(_) => {
+                self.abandon();
+                Served::Close
+            }
+        }
+    }
+
+    /// Commits an empty transaction that only publishes where the turn stands.
+    #[inline(always)]
+    fn publish(&mut self, turn: &Turn) {
+        let payload = turn.payload(self.output.len());
+        self.arena.begin().commit(&payload);
+    }
+
+    /// Forgets a turn whose session is about to be closed.
+    fn abandon(&mut self) {
+        self.landed();
+        self.output.clear();
+        self.arena.begin().commit(&NO_TURN);
+    }
+
+    fn attach(&mut self, session: Off<Session>) -> Turn {
+        let record = self.arena.get(session);
+        let (block, length) = (record.input.get(), record.input_len.get().to_native());
+        let mut turn = Turn {
+            session,
+            large: false,
+            position: 0,
+            length: 0,
+            sent: 0,
+            read_bytes: 0,
+            written_bytes: 0,
+            decoder: Decoder::new(),
+            had_block: !block.is_null(),
+            closing: false,
+            postponed: false,
+        };
+        if turn.had_block {
+            turn.decoder = Decoder::from_words(record.decoder.get().map(|word| word.to_native()));
+            turn.length = length as usize;
+            turn.large = length >= LARGE_INPUT;
+            if !turn.large {
+                let bytes = self.arena.bytes(block, length as usize);
+                self.input.bytes_mut()[..length as usize].copy_from_slice(bytes);
+            }
+        }
+        self.output.clear();
+        self.publish(&turn);
+        turn
+    }
+
+    fn read<S: Stream>(&mut self, turn: &mut Turn, stream: &mut S) -> Result<Served, OutOfMemory> {
+        self.in_flight(turn.session, InFlight::Read);
+        let (result, room) = if turn.large {
+            let room = self.grow_block(turn)?;
+            let block = self.arena.get(turn.session).input.get();
+            let from = turn.length as u64;
+            let buffer = self.arena.spare_bytes(block, from, from + room as u64);
+            (stream.receive(buffer), room)
+        } else {
+            let buffer = &mut self.input.bytes_mut()[turn.length..];
+            let room = buffer.len();
+            (stream.receive(buffer), room)
+        };
+        let read = match result {
+            Ok(0) => {
+                self.landed();
+                return Ok(Served::Close);
+            }
+            Ok(read) => read,
+            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+                self.landed();
+                return Ok(Served::Drained);
+            }
+            Err(_) => {
+                self.landed();
+                return Ok(Served::Close);
+            }
+        };
+        turn.length += read;
+        turn.read_bytes += read as u64;
+        if turn.large {
+            let (session, length) = (turn.session, turn.length as u32);
+            let mut tx = self.arena.begin();
+            tx.set(field!(session, Session.input_len), U32::from_native(length))?;
+            tx.commit(&turn.payload(0));
+        } else {
+            self.publish(turn);
+        }
+        self.landed();
+        let root = self.root;
+        bump(
+            &mut self.arena,
+            field!(field!(root, Root.counters), Counters.input_bytes),
+            read as u64,
+        );
+        let active = field!(turn.session, Session.active_ms);
+        self.arena.hint(active, I64::from_native(self.state.now_ms));
+        Ok(if read == room { Served::More } else { Served::Drained })
+    }
+
+    /// Makes sure that the session's block of input has room for more; gives the room.
+    fn grow_block(&mut self, turn: &Turn) -> Result<usize, OutOfMemory> {
+        const LEAST: u64 = 16 << 10;
+        let (session, length) = (turn.session, turn.length as u64);
+        let block = self.arena.get(session).input.get();
+        let size = shm::alloc::block_size(&self.arena, block);
+        if size - length >= LEAST {
+            return Ok((size - length) as usize);
+        }
+        let mut tx = self.arena.begin();
+        let fresh = tx.alloc((length * 2).max(FIRST_BLOCK))?;
+        tx.init_copy(&fresh, 0, block, length);
+        let room = fresh.size() - length;
+        tx.set(field!(session, Session.input), fresh.off())?;
+        tx.free(block)?;
+        tx.commit(&turn.payload(0));
+        Ok(room as usize)
+    }
+
+    /// Runs every complete request.
+    fn run<S: Stream>(&mut self, turn: &mut Turn, stream: &mut S) -> Result<(), OutOfMemory> {
+        loop {
+            if turn.position == turn.length {
+                return Ok(());
+            }
+            let limits = Limits {
+                max_bulk_len: self.state.config.proto_max_bulk_len() as i64,
+                auth_required: self.state.password
+                    && !self.arena.get(turn.session).is(flag::AUTHENTICATED),
+            };
+            let bytes = &input_of(&self.arena, &self.input, turn)[turn.position..turn.length];
+            match turn.decoder.decode(bytes, &limits, &mut self.argv) {
+                Decoded::Complete { consumed } => {
+                    if let ControlFlow::Break(()) = self.run_one(turn, consumed)? {
+                        return Ok(());
+                    }
+                }
+                Decoded::Incomplete { .. } => return Ok(()),
+                Decoded::Error(error) => {
+                    let message = [b"ERR ".as_slice(), &error.message()].concat();
+                    return self.refuse(turn, &message);
+                }
+            }
+            if self.output.len() >= FLUSH_AT {
+                self.flush(turn, stream)?;
+            }
+        }
+    }
+
+    /// Replies with an error after which the connection is closed, and drops the rest of the input.
+    fn refuse(&mut self, turn: &mut Turn, message: &[u8]) -> Result<(), OutOfMemory> {
+        Reply::new(&mut self.output, Protocol::Resp2).error(message);
+        turn.closing = true;
+        turn.position = turn.length;
+        let session = turn.session;
+        let payload = turn.payload(self.output.len());
+        let mut tx = self.arena.begin();
+        session::change_flags(&mut tx, session, 0, flag::CLOSE_AFTER_REPLY)?;
+        tx.commit(&payload);
+        Ok(())
+    }
+
+    /// Runs the request whose arguments were decoded.
+    #[inline]
+    fn run_one(
+        &mut self,
+        turn: &mut Turn,
+        consumed: usize,
+    ) -> Result<ControlFlow<()>, OutOfMemory> {
+        if self.argv.is_empty() {
+            turn.position += consumed;
+            self.publish(turn);
+            return Ok(ControlFlow::Continue(()));
+        }
+        let bytes = &input_of(&self.arena, &self.input, turn)[turn.position..turn.length];
+        let (source, ranges) = self.argv.parts(bytes);
+        let record = self.arena.get(turn.session);
+        let flags = record.flags.get().to_native();
+        let protocol = dispatch::protocol_of(record.protocol.get());
+        let index = record.database.get().to_native();
+        let database = crate::root::database(&self.arena, self.root, index);
+        self.output.mute(flags & (flag::REPLY_OFF | flag::REPLY_SKIP) != 0);
+        let mut cx = Cx {
+            args: Args::new(source, ranges),
+            tx: self.arena.begin(),
+            reply: Reply::new(&mut self.output, protocol),
+            state: &mut self.state,
+            command: &table::all()[0],
+            root: self.root,
+            session: turn.session,
+            database,
+            database_index: index,
+            in_exec: false,
+            dirty: 0,
+        };
+        let written = cx.reply.sink().len();
+        let actions = cx.state.actions.len();
+        let done = match dispatch::process(&mut cx) {
+            Ok(done) => done,
+            Err(fail) => {
+                cx.tx.rollback_to(Tx::START);
+                cx.state.actions.truncate(actions);
+                cx.reply.sink().truncate(written);
+                dispatch::reply_error(&mut cx, &fail);
+                Done::Replied
+            }
+        };
+        if done == Done::Postponed {
+            cx.tx.rollback_to(Tx::START);
+            turn.postponed = true;
+            return Ok(ControlFlow::Break(()));
+        }
+        let flags = next_reply_mode(&mut cx)?;
+        let written = cx.reply.sink().len();
+        let tx = cx.tx;
+        turn.position += consumed;
+        turn.closing = flags & (flag::CLOSE_AFTER_REPLY | flag::CLOSE_ASAP) != 0;
+        if turn.closing {
+            turn.position = turn.length;
+        }
+        tx.commit(&turn.payload(written));
+        Ok(if turn.closing { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    }
+
+    /// Writes what the output buffer holds, or sets it aside behind what the client has not taken.
+    fn flush<S: Stream>(&mut self, turn: &mut Turn, stream: &mut S) -> Result<(), OutOfMemory> {
+        if self.output.is_empty() {
+            return Ok(());
+        }
+        if !output::is_pending(&self.arena, turn.session) {
+            self.in_flight(turn.session, InFlight::Write);
+            let mut failed = false;
+            while turn.sent < self.output.len() {
+                match stream.transmit(&self.output.bytes()[turn.sent..]) {
+                    Ok(written) => {
+                        turn.sent += written;
+                        turn.written_bytes += written as u64;
+                    }
+                    Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                    Err(e) => {
+                        failed = e.kind() != ErrorKind::WouldBlock;
+                        break;
+                    }
+                }
+            }
+            if failed {
+                turn.closing = true;
+                turn.sent = self.output.len();
+                let session = turn.session;
+                let mut tx = self.arena.begin();
+                session::change_flags(&mut tx, session, 0, flag::CLOSE_ASAP)?;
+                tx.commit(&turn.payload(self.output.len()));
+            }
+        }
+        self.set_aside(turn)?;
+        self.landed();
+        Ok(())
+    }
+
+    /// Moves what was not written to the session's own output, and empties the buffer.
+    fn set_aside(&mut self, turn: &mut Turn) -> Result<(), OutOfMemory> {
+        let rest = &self.output.bytes()[turn.sent..];
+        turn.sent = 0;
+        if rest.is_empty() {
+            self.output.clear();
+            return Ok(());
+        }
+        let mut tx = self.arena.begin();
+        output::append(&mut tx, turn.session, rest)?;
+        limits::check(&mut tx, &mut self.state, turn.session)?;
+        tx.commit(&turn.payload(0));
+        self.output.clear();
+        Ok(())
+    }
+
+    /// Ends the turn: what is left of the input goes to a block of the session.
+    fn detach(&mut self, turn: Turn, served: Served) -> Result<Served, OutOfMemory> {
+        let session = turn.session;
+        let mut tx = self.arena.begin();
+        let record = tx.read(session);
+        let add = |old: U64, more: u64| U64::from_native(old.to_native() + more);
+        if turn.read_bytes > 0 {
+            let total = add(record.total_in.get(), turn.read_bytes);
+            tx.set(field!(session, Session.total_in), total)?;
+        }
+        if turn.written_bytes > 0 {
+            let total = add(record.total_out.get(), turn.written_bytes);
+            tx.set(field!(session, Session.total_out), total)?;
+        }
+        if turn.had_block || turn.position < turn.length {
+            save_input(&mut tx, &self.input, &turn)?;
+        }
+        if turn.postponed != record.is(flag::POSTPONED) {
+            let (clear, set) =
+                if turn.postponed { (0, flag::POSTPONED) } else { (flag::POSTPONED, 0) };
+            session::change_flags(&mut tx, session, clear, set)?;
+        }
+        let record = tx.get(session);
+        let close = record.is(flag::CLOSE_ASAP)
+            || (record.is(flag::CLOSE_AFTER_REPLY) && !output::is_pending(&tx, session));
+        tx.commit(&NO_TURN);
+        let counter = field!(field!(self.root, Root.counters), Counters.output_bytes);
+        bump(&mut self.arena, counter, turn.written_bytes);
+        Ok(match served {
+            _ if close => Served::Close,
+            _ if turn.closing || turn.postponed => Served::Drained,
+            served => served,
+        })
+    }
+
+    /// Writes as much of a session's unsent output as the client takes. True when the connection is
+    /// to be closed.
+    pub fn flush_pending<S: Stream>(&mut self, slot: u32, stream: &mut S) -> bool {
+        const PIECES: usize = 64;
+        let Some(session) = self.session(slot) else { return true };
+        let mut left = FLUSH_AT;
+        loop {
+            if self.arena.get(session).is(flag::CLOSE_ASAP) {
+                return true;
+            }
+            if !output::is_pending(&self.arena, session) {
+                return self.arena.get(session).is(flag::CLOSE_AFTER_REPLY);
+            }
+            if left == 0 {
+                return false;
+            }
+            self.in_flight(session, InFlight::Write);
+            let pieces = output::pieces(&self.arena, session, PIECES);
+            let result = stream.transmit_pieces(&pieces);
+            let written = match result {
+                Ok(written) => written,
+                Err(e) if e.kind() == ErrorKind::Interrupted => continue,
+                Err(e) => {
+                    self.landed();
+                    return e.kind() != ErrorKind::WouldBlock;
+                }
+            };
+            left = left.saturating_sub(written);
+            let advanced = self.arena.transact(|tx| {
+                let total = tx.get(session).total_out.get().to_native() + written as u64;
+                tx.set(field!(session, Session.total_out), U64::from_native(total))?;
+                output::advance(tx, session, written as u64)
+            });
+            self.landed();
+            let counter = field!(field!(self.root, Root.counters), Counters.output_bytes);
+            bump(&mut self.arena, counter, written as u64);
+            if advanced.is_err() {
+                return true;
+            }
+        }
+    }
+}
+
+/// The bytes that a turn works on.
+///
+/// They stay readable while commands write the arena: the input buffer is no block, and a session's
+/// own block of input is freed at the end of the turn at the earliest.
+fn input_of<'b>(arena: &Arena, input: &'b shm::io::IoBuffer, turn: &Turn) -> &'b [u8] {
+    if !turn.large {
+        return input.bytes();
+    }
+    let block = arena.get(turn.session).input.get();
+    // SAFETY: the block belongs to the session alone; nothing but this turn's read and its end
+    // writes or frees it, and the slice is used for one request in between. A session that closes
+    // itself meanwhile is only flagged.
+    unsafe { arena.pinned(block, turn.length as u64) }
+}
+
+/// Keeps the unread rest of the input in a block of the session, or none.
+fn save_input(tx: &mut Tx<'_>, input: &shm::io::IoBuffer, turn: &Turn) -> Result<(), OutOfMemory> {
+    let session = turn.session;
+    let old = tx.get(session).input.get();
+    let rest = turn.length - turn.position;
+    if turn.large && turn.position == 0 {
+        // Nothing was consumed: the block stays as it is.
+        return tx.set(field!(session, Session.decoder), words_of(turn));
+    }
+    let mut block = Off::NULL;
+    if rest > 0 {
+        let large = rest as u32 >= LARGE_INPUT;
+        let fresh =
+            tx.alloc(if large { (rest as u64 * 2).max(FIRST_BLOCK) } else { rest as u64 })?;
+        if turn.large {
+            tx.init_copy(&fresh, 0, old.byte_add(turn.position as u64), rest as u64);
+        } else {
+            tx.init_bytes(&fresh, 0, &input.bytes()[turn.position..turn.length]);
+        }
+        block = fresh.off();
+    }
+    tx.set(field!(session, Session.input), block)?;
+    tx.set(field!(session, Session.input_len), U32::from_native(rest as u32))?;
+    tx.set(field!(session, Session.decoder), words_of(turn))?;
+    if !old.is_null() {
+        tx.free(old)?;
+    }
+    Ok(())
+}
+
+fn words_of(turn: &Turn) -> [U64; 4] {
+    turn.decoder.to_words().map(U64::from_native)
+}
+
+/// `CLIENT REPLY SKIP` holds for one command; gives the session's flags.
+#[inline(always)]
+fn next_reply_mode(cx: &mut Cx<'_>) -> Result<u64, OutOfMemory> {
+    let flags = cx.session_record().flags.get().to_native();
+    if flags & (flag::REPLY_SKIP | flag::REPLY_SKIP_NEXT) != 0 {
+        let set = if flags & flag::REPLY_SKIP_NEXT != 0 { flag::REPLY_SKIP } else { 0 };
+        let clear = flag::REPLY_SKIP | flag::REPLY_SKIP_NEXT;
+        session::change_flags(&mut cx.tx, cx.session, clear, set)?;
+    }
+    Ok(flags)
+}

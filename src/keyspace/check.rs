@@ -1,0 +1,56 @@
+//! The checker's walk over the keyspace.
+
+use shm::Off;
+use shm::check::{Checker, mark_blob, mark_table};
+
+use super::entry::{Entry, EntryView, Kind};
+use super::trash::{self, Trash};
+use super::{Database, keys};
+use crate::root::Root;
+
+/// Marks every block of a database, and proves its counts.
+pub fn mark_database(checker: &mut Checker<'_>, database: Off<Database>, what: &str) {
+    let mut volatile = 0;
+    mark_table(checker, keys(database), what, |checker, block| {
+        volatile += u64::from(mark_entry(checker, block.cast(), what));
+    });
+    let noted = super::volatile(checker.view(), database);
+    if noted != volatile {
+        checker.finding(format!("{what}: {volatile} keys have an expiry, {noted} are noted"));
+    }
+}
+
+/// Marks an entry and what hangs on it; says whether it has an expiry.
+fn mark_entry(checker: &mut Checker<'_>, off: Off<Entry>, what: &str) -> bool {
+    if !checker.mark(off, size_of::<Entry>() as u64, what) {
+        return false;
+    }
+    let entry = EntryView::new(checker.view(), off);
+    if entry.value_room() < entry.value_len() as u64 {
+        checker.finding(format!("{what}: the value of {off:?} leaves its block"));
+        return false;
+    }
+    match entry.kind() {
+        Kind::Int | Kind::Embedded | Kind::Inline => {}
+        Kind::Blob => mark_blob(checker, entry.value_off().cast(), what),
+    }
+    entry.expiry().is_some()
+}
+
+/// Marks what was set aside to be freed.
+pub fn mark_trash(checker: &mut Checker<'_>, root: Off<Root>) {
+    let mut found = Vec::new();
+    trash::for_each(checker.view(), root, |off, is_table| found.push((off, is_table)));
+    for (off, is_table) in found {
+        if !checker.mark(off, size_of::<Trash>() as u64, "trash") {
+            return;
+        }
+        if is_table {
+            mark_table(checker, shm::field!(off, Trash.table), "trash", |checker, block| {
+                mark_entry(checker, block.cast(), "trash");
+            });
+        } else {
+            mark_blob(checker, shm::field!(off, Trash.blob), "trash");
+        }
+    }
+}

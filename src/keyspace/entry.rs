@@ -1,0 +1,256 @@
+//! One key with its value: a single block of the arena.
+//!
+//! ```text
+//! Entry (16 bytes) | expiry (8, if flagged) | key | value
+//! ```
+//!
+//! What the value is depends on [`Kind`]: the integer or the bytes themselves, or the root record of
+//! something larger (a blob, a table) whose blocks have this entry as their one referrer.
+
+use shm::{Fresh, Hint, I64, Off, OutOfMemory, Slot, Tx, U32, View, field, record};
+
+record! {
+    /// The fixed part of an entry.
+    pub struct Entry {
+        /// [`Kind`] as a number.
+        pub kind: Slot<u8>,
+        /// Bit 0: an expiry stands behind this record.
+        pub flags: u8,
+        /// Unused.
+        pub reserved: [u8; 2],
+        /// When it was used last: seconds of the wall clock, cut to 32 bits.
+        pub access: Hint<U32>,
+        /// Bytes of the key.
+        pub key_len: U32,
+        /// Bytes of the value within this block.
+        pub value_len: Slot<U32>,
+    }
+}
+
+const HAS_EXPIRY: u8 = 1;
+/// An expiry slot that holds this has no expiry.
+const NO_EXPIRY: i64 = i64::MIN;
+const HEADER: u64 = size_of::<Entry>() as u64;
+
+/// Type and encoding of a value. The numbers are part of the arena's format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// A string that is a 64-bit integer, kept as such (`int`).
+    Int = 0x01,
+    /// A string of at most 44 bytes that was never modified in place (`embstr`).
+    Embedded = 0x02,
+    /// Any other string whose bytes stand in the entry (`raw`).
+    Inline = 0x03,
+    /// A string in a blob (`raw`).
+    Blob = 0x04,
+}
+
+impl Kind {
+    /// The kind of that number.
+    ///
+    /// # Panics
+    ///
+    /// If there is none: the arena is damaged.
+    #[inline(always)]
+    pub fn from_number(number: u8) -> Kind {
+        match number {
+            0x01 => Kind::Int,
+            0x02 => Kind::Embedded,
+            0x03 => Kind::Inline,
+            0x04 => Kind::Blob,
+            _ => panic!("an entry is of kind {number:#x}: the arena is damaged"),
+        }
+    }
+
+    /// The name of the type, as `TYPE` gives it.
+    pub fn type_name(self) -> &'static str {
+        match self {
+            Kind::Int | Kind::Embedded | Kind::Inline | Kind::Blob => "string",
+        }
+    }
+
+    /// The name of the encoding, as `OBJECT ENCODING` gives it.
+    pub fn encoding(self) -> &'static str {
+        match self {
+            Kind::Int => "int",
+            Kind::Embedded => "embstr",
+            Kind::Inline | Kind::Blob => "raw",
+        }
+    }
+
+    /// Whether the value is a string.
+    #[inline(always)]
+    pub fn is_string(self) -> bool {
+        matches!(self, Kind::Int | Kind::Embedded | Kind::Inline | Kind::Blob)
+    }
+}
+
+/// Makes an entry with room for `value_len` bytes of value behind the key; the caller fills them at
+/// [`value_at`] of the fresh block.
+pub fn create(
+    tx: &mut Tx<'_>,
+    key: &[u8],
+    kind: Kind,
+    expiry: Option<i64>,
+    value_len: u32,
+) -> Result<Fresh, OutOfMemory> {
+    let expiry_len = if expiry.is_some() { 8 } else { 0 };
+    let fresh = tx.alloc(HEADER + expiry_len + key.len() as u64 + u64::from(value_len))?;
+    let header = Entry {
+        kind: Slot::new(kind as u8),
+        flags: expiry.is_some() as u8,
+        reserved: [0; 2],
+        access: Hint::new(U32::from_native(0)),
+        key_len: U32::from_native(key.len() as u32),
+        value_len: Slot::new(U32::from_native(value_len)),
+    };
+    tx.init(&fresh, 0, header);
+    if let Some(at) = expiry {
+        tx.init(&fresh, HEADER, I64::from_native(at));
+    }
+    tx.init_bytes(&fresh, HEADER + expiry_len, key);
+    Ok(fresh)
+}
+
+/// Bytes from the start of an entry to its value.
+#[inline(always)]
+pub fn value_at(key_len: usize, has_expiry: bool) -> u64 {
+    HEADER + if has_expiry { 8 } else { 0 } + key_len as u64
+}
+
+/// A read-only look at an entry.
+#[derive(Clone, Copy)]
+pub struct EntryView<'a> {
+    view: &'a View,
+    off: Off<Entry>,
+    header: &'a Entry,
+}
+
+impl<'a> EntryView<'a> {
+    /// Looks at an entry.
+    #[inline(always)]
+    pub fn new(view: &'a View, off: Off<Entry>) -> EntryView<'a> {
+        EntryView { view, off, header: view.get(off) }
+    }
+
+    /// Where the entry is.
+    pub fn off(&self) -> Off<Entry> {
+        self.off
+    }
+
+    /// Type and encoding.
+    #[inline(always)]
+    pub fn kind(&self) -> Kind {
+        Kind::from_number(self.header.kind.get())
+    }
+
+    /// Whether the entry has room for an expiry (it may hold none).
+    #[inline(always)]
+    pub fn has_expiry_slot(&self) -> bool {
+        self.header.flags & HAS_EXPIRY != 0
+    }
+
+    /// When the key expires, in milliseconds since the epoch.
+    #[inline(always)]
+    pub fn expiry(&self) -> Option<i64> {
+        if !self.has_expiry_slot() {
+            return None;
+        }
+        let at = self.view.read(expiry_slot(self.off)).get().to_native();
+        (at != NO_EXPIRY).then_some(at)
+    }
+
+    #[inline(always)]
+    fn key_start(&self) -> u64 {
+        HEADER + if self.has_expiry_slot() { 8 } else { 0 }
+    }
+
+    /// The key.
+    #[inline(always)]
+    pub fn key(&self) -> &'a [u8] {
+        let length = self.header.key_len.to_native() as usize;
+        self.view.bytes(self.off.byte_add(self.key_start()), length)
+    }
+
+    /// Where the value starts.
+    #[inline(always)]
+    pub fn value_off(&self) -> Off<u8> {
+        self.off.byte_add(self.key_start() + u64::from(self.header.key_len.to_native()))
+    }
+
+    /// Bytes of the value within the entry's block.
+    #[inline(always)]
+    pub fn value_len(&self) -> usize {
+        self.header.value_len.get().to_native() as usize
+    }
+
+    /// The value's bytes within the entry's block.
+    #[inline(always)]
+    pub fn value(&self) -> &'a [u8] {
+        self.view.bytes(self.value_off(), self.value_len())
+    }
+
+    /// Bytes that the value may have without a new block.
+    #[inline(always)]
+    pub fn value_room(&self) -> u64 {
+        let block = shm::alloc::block_size(self.view, self.off.cast());
+        block - self.key_start() - u64::from(self.header.key_len.to_native())
+    }
+
+    /// When the entry was used last, in seconds of the wall clock (32 bits).
+    pub fn access(&self) -> u32 {
+        self.header.access.get().to_native()
+    }
+}
+
+fn expiry_slot(entry: Off<Entry>) -> Off<Slot<I64>> {
+    entry.byte_add(HEADER)
+}
+
+/// Changes the expiry of an entry that has room for one.
+pub fn set_expiry(tx: &mut Tx<'_>, entry: Off<Entry>, at: Option<i64>) -> Result<(), OutOfMemory> {
+    debug_assert!(EntryView::new(tx, entry).has_expiry_slot());
+    tx.set(expiry_slot(entry), I64::from_native(at.unwrap_or(NO_EXPIRY)))
+}
+
+/// Changes the kind and the number of value bytes in the block.
+pub fn set_kind(
+    tx: &mut Tx<'_>,
+    entry: Off<Entry>,
+    kind: Kind,
+    value_len: u32,
+) -> Result<(), OutOfMemory> {
+    let header = tx.read(entry);
+    if header.kind.get() != kind as u8 {
+        tx.set(field!(entry, Entry.kind), kind as u8)?;
+    }
+    if header.value_len.get().to_native() != value_len {
+        tx.set(field!(entry, Entry.value_len), U32::from_native(value_len))?;
+    }
+    Ok(())
+}
+
+/// Notes that the entry was used.
+#[inline(always)]
+pub fn touch(tx: &mut Tx<'_>, entry: Off<Entry>, seconds: u32) {
+    tx.hint(field!(entry, Entry.access), U32::from_native(seconds));
+}
+
+/// Copies an entry, with another expiry slot, without what hangs on its value: the new block takes
+/// over the old one's references. The caller replaces the old one and frees its block only.
+pub fn reshape(
+    tx: &mut Tx<'_>,
+    old: Off<Entry>,
+    expiry: Option<i64>,
+) -> Result<Off<Entry>, OutOfMemory> {
+    let (key, kind, value_off, value_len, access) = {
+        let entry = EntryView::new(tx, old);
+        (entry.key().to_vec(), entry.kind(), entry.value_off(), entry.value_len(), entry.access())
+    };
+    let fresh = create(tx, &key, kind, expiry, value_len as u32)?;
+    tx.init_copy(&fresh, value_at(key.len(), expiry.is_some()), value_off, value_len as u64);
+    let off = fresh.off().cast();
+    touch(tx, off, access);
+    Ok(off)
+}

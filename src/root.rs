@@ -1,0 +1,156 @@
+//! The root record: where everything that the server keeps in the arena can be found.
+
+use shm::table::Table;
+use shm::{Hint, I64, Off, OutOfMemory, Slot, Tx, U32, U64, View, record};
+
+use crate::keyspace::Database;
+use crate::keyspace::trash::Trash;
+use crate::session::{Directory, Session};
+
+record! {
+    /// The root. One a server, made with the arena.
+    pub struct Root {
+        /// Wall clock at the start, milliseconds since the epoch.
+        pub started_ms: I64,
+        /// Random name of this run, in hexadecimal, for `INFO`.
+        pub run_id: [u8; 40],
+        /// The databases, `database_count` records in one block.
+        pub databases: Off<Database>,
+        /// Number of databases.
+        pub database_count: U32,
+        /// All sessions by slot.
+        pub sessions: Directory,
+        /// The id of the next client.
+        pub next_client_id: Slot<U64>,
+        /// First of the sessions that have output which is not in the executor's buffer.
+        pub pending_output: Slot<Off<Session>>,
+        /// Dead things to be taken apart.
+        pub trash: Slot<Off<Trash>>,
+        /// Archive of the configuration.
+        pub config: Slot<Off<u8>>,
+        /// Its length.
+        pub config_len: Slot<U32>,
+        /// Channels with their subscribers.
+        pub channels: Table,
+        /// Patterns with their subscribers.
+        pub patterns: Table,
+        /// Shard channels with their subscribers.
+        pub shard_channels: Table,
+        /// Watched keys with their watchers.
+        pub watched: Table,
+        /// Keys that clients with `CLIENT TRACKING` have read.
+        pub tracked: Table,
+        /// Sessions in `MONITOR` mode.
+        pub monitors: Slot<U32>,
+        /// Sessions with `CLIENT TRACKING` on.
+        pub trackers: Slot<U32>,
+        /// Until when `CLIENT PAUSE` holds commands back, milliseconds since the epoch; 0 for never.
+        pub paused_until_ms: Slot<I64>,
+        /// Whether that pause holds back all commands (1) or only writes (0).
+        pub pause_all: Slot<u8>,
+        /// 1 if `DEBUG SET-ACTIVE-EXPIRE 0` switched active expiry off.
+        pub active_expire_off: Slot<u8>,
+        /// Statistics.
+        pub counters: Counters,
+        /// What `INFO handoff` shows.
+        pub handoff: HandoffState,
+    }
+}
+
+record! {
+    /// Statistics: approximate, since a command that is rolled back may count.
+    pub struct Counters {
+        /// Commands run.
+        pub commands: Hint<U64>,
+        /// Connections accepted.
+        pub connections: Hint<U64>,
+        /// Connections refused because of `maxclients`.
+        pub rejected: Hint<U64>,
+        /// Bytes read from clients.
+        pub input_bytes: Hint<U64>,
+        /// Bytes written to clients.
+        pub output_bytes: Hint<U64>,
+        /// Keys that expired.
+        pub expired: Hint<U64>,
+        /// Look-ups that found a key.
+        pub hits: Hint<U64>,
+        /// Look-ups that found none.
+        pub misses: Hint<U64>,
+        /// Error replies.
+        pub errors: Hint<U64>,
+        /// Highest `used_memory` seen.
+        pub peak_memory: Hint<U64>,
+        /// Changes to the data set.
+        pub dirty: Hint<U64>,
+        /// Room for more, so that a new counter does not change the layout.
+        pub reserved: [Hint<U64>; 21],
+    }
+}
+
+record! {
+    /// The outcome of upgrades, as the keeper reported it.
+    pub struct HandoffState {
+        /// Generation that serves.
+        pub generation: Slot<U64>,
+        /// Upgrades that succeeded.
+        pub upgrades: Slot<U64>,
+        /// Upgrades that failed or were refused.
+        pub failures: Slot<U64>,
+        /// The last freeze, microseconds.
+        pub last_freeze_us: Slot<U64>,
+        /// The last upgrade's whole time, milliseconds.
+        pub last_total_ms: Slot<U64>,
+        /// Connections moved by the last upgrade.
+        pub last_connections: Slot<U64>,
+        /// Wall clock of the last upgrade, milliseconds since the epoch.
+        pub last_ms: Slot<I64>,
+        /// Length of the result's text.
+        pub result_len: Slot<U32>,
+        /// `ok`, or why the last one failed; cut to this size.
+        pub result: Slot<[u8; 228]>,
+    }
+}
+
+/// The root of an arena.
+///
+/// # Panics
+///
+/// If the arena has none: it is not a server's.
+#[inline(always)]
+pub fn of(view: &View) -> Off<Root> {
+    let root = view.root();
+    debug_assert!(!root.is_null(), "the arena has no root");
+    root.cast()
+}
+
+/// Makes the root of a new arena.
+pub fn create(
+    tx: &mut Tx<'_>,
+    databases: u32,
+    now_ms: i64,
+    run_id: [u8; 40],
+) -> Result<Off<Root>, OutOfMemory> {
+    let block = tx.alloc(u64::from(databases) * size_of::<Database>() as u64)?;
+    for i in 0..u64::from(databases) {
+        tx.init(&block, i * size_of::<Database>() as u64, Database::EMPTY);
+    }
+    let root = tx.alloc(size_of::<Root>() as u64)?;
+    // All of the rest starts as zero: empty tables, null offsets, counters.
+    tx.init_fill(&root, 0, 0, root.size());
+    let off: Off<Root> = root.off().cast();
+    let mut record = tx.read(off);
+    record.started_ms = I64::from_native(now_ms);
+    record.run_id = run_id;
+    record.databases = block.off().cast();
+    record.database_count = U32::from_native(databases);
+    record.next_client_id = Slot::new(U64::from_native(1));
+    tx.init(&root, 0, record);
+    tx.set_root(off.cast())?;
+    Ok(off)
+}
+
+/// The database of that number, which the caller has checked.
+#[inline(always)]
+pub fn database(view: &View, root: Off<Root>, index: u32) -> Off<Database> {
+    view.get(root).databases.nth(u64::from(index))
+}
