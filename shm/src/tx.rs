@@ -353,8 +353,11 @@ impl<'a> Tx<'a> {
         self.undo == 0 && self.frees == 0
     }
 
-    /// The savepoint at the start of every transaction.
-    pub const START: Savepoint = Savepoint { undo: 0, frees: 0 };
+    /// Takes back everything; the transaction stays open.
+    pub fn rollback_all(&mut self) {
+        self.arena.rollbacks.push((0, 0));
+        self.take_back(0, 0);
+    }
 
     /// Makes the transaction's writes final, and `payload` the current one, with one store; then
     /// frees what it freed.

@@ -311,7 +311,7 @@ impl Executor {
         let done = match dispatch::process(&mut cx) {
             Ok(done) => done,
             Err(fail) => {
-                cx.tx.rollback_to(Tx::START);
+                cx.tx.rollback_all();
                 cx.state.actions.truncate(actions);
                 cx.reply.sink().truncate(written);
                 dispatch::reply_error(&mut cx, &fail);
@@ -319,7 +319,7 @@ impl Executor {
             }
         };
         if done == Done::Postponed {
-            cx.tx.rollback_to(Tx::START);
+            cx.tx.rollback_all();
             turn.postponed = true;
             return Ok(ControlFlow::Break(()));
         }
