@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -61,7 +62,7 @@ impl Setup {
         Self { kind, binary, directives: Vec::new(), arguments: Vec::new(), descriptors: None }
     }
 
-    /// Sets a directive, as `--name value`. Values of several words are several arguments.
+    /// Sets a directive. Values of several words are several arguments.
     pub fn directive(mut self, name: &str, value: &str) -> Self {
         self.directives.push((name.to_owned(), value.to_owned()));
         self
@@ -107,11 +108,18 @@ impl Setup {
             words.extend(["--bind".to_owned(), "127.0.0.1".to_owned()]);
         }
         for (name, value) in &self.directives {
-            words.push(format!("--{name}"));
-            match (self.kind, value.is_empty()) {
-                (_, true) => words.push(String::new()),
-                (Kind::Redis, _) => words.extend(value.split(' ').map(str::to_owned)),
-                (Kind::Hotredis, _) => words.push(value.clone()),
+            let parts = value.split(' ').map(str::to_owned);
+            match (self.kind, name.as_str()) {
+                (Kind::Redis, _) => words.extend([format!("--{name}")].into_iter().chain(parts)),
+                (Kind::Hotredis, "bind") => {
+                    words.extend(parts.flat_map(|addr| ["--bind".to_owned(), addr]));
+                }
+                (Kind::Hotredis, _) if value.is_empty() => {
+                    words.extend(["--set".to_owned(), format!("{name}=\"\"")]);
+                }
+                (Kind::Hotredis, _) => {
+                    words.extend(["--set".to_owned(), format!("{name}={value}")]);
+                }
             }
         }
         words.extend(self.arguments.iter().cloned());
@@ -131,7 +139,6 @@ impl Setup {
     fn try_start(&self) -> Result<Server, StartError> {
         let port = Port::reserve();
         let dir = TempDir::new();
-        std::fs::create_dir(dir.path().join("run")).expect("a fresh directory can be filled");
         let log = dir.path().join("stderr");
         let output = File::create(&log).expect("a log can be made in a fresh directory");
         let mut command = self.command(port.number(), dir.path());
@@ -246,6 +253,18 @@ impl Server {
     #[track_caller]
     pub fn connect(&self) -> Client {
         Client::connect(&self.endpoint)
+    }
+
+    /// Resident memory in bytes of the server and the processes it started.
+    pub fn resident(&self) -> u64 {
+        let pids = std::iter::once(self.pid()).chain(descendants(self.pid()));
+        pids.map(|pid| {
+            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).unwrap_or("0");
+            let kib = line.split_whitespace().next().and_then(|n| n.parse::<u64>().ok());
+            kib.unwrap_or(0) * 1024
+        })
+        .sum()
     }
 
     /// What the server has written to stdout and stderr so far.
@@ -429,7 +448,8 @@ impl TempDir {
         let path = std::env::temp_dir().join(name);
         // A leftover of a killed run with the same pid is nobody's.
         let _ = std::fs::remove_dir_all(&path);
-        std::fs::create_dir(&path).expect("a temporary directory can be made");
+        let made = std::fs::DirBuilder::new().mode(0o700).create(&path);
+        made.expect("a temporary directory can be made");
         Self(path)
     }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::mask::{self, Mask, same_events};
 use super::side::{Event, Names, Side};
-use super::state::{differences, state};
+use super::state::{DATABASES, differences, state};
 use super::step::{Command, Step};
 use crate::generate::CLIENTS;
 use crate::server::{Kind, Setup};
@@ -205,6 +205,10 @@ impl Pair {
         {
             self.require_key(key)?;
         }
+        let chose = lone.mask == Mask::RandomKey || queued.masks.contains(&Mask::RandomKey);
+        if chose || (lone.is("EXEC") && queued.lost) {
+            self.remove_expired()?;
+        }
         self.track_queue(n, lone, seen.theirs.first());
         Ok(())
     }
@@ -223,13 +227,10 @@ impl Pair {
         }
     }
 
-    /// What RANDOMKEY chose must exist. Both servers are asked: asking may end an expired key.
+    /// What RANDOMKEY chose must exist.
     fn require_key(&mut self, key: &[u8]) -> Result<(), String> {
-        let commands: Vec<Vec<Vec<u8>>> = (0..16)
-            .flat_map(|db: usize| {
-                let select = vec![b"SELECT".to_vec(), db.to_string().into_bytes()];
-                [select, vec![b"EXISTS".to_vec(), key.to_vec()]]
-            })
+        let commands: Vec<Vec<Vec<u8>>> = (0..DATABASES)
+            .flat_map(|db| [select(db), vec![b"EXISTS".to_vec(), key.to_vec()]])
             .collect();
         let (oracle, candidate) = self.sides();
         oracle.control_pipeline(&commands).map_err(|e| failed("the reference", oracle, &e))?;
@@ -239,6 +240,17 @@ impl Pair {
             return Ok(());
         }
         Err(format!("RANDOMKEY gave {}, which does not exist", quoted(key)))
+    }
+
+    /// RANDOMKEY removes the expired keys it meets, which are different ones on each server:
+    /// removes the others as well.
+    fn remove_expired(&mut self) -> Result<(), String> {
+        let scan = || ["SCAN", "0", "COUNT", "1000000"].map(|w| w.as_bytes().to_vec()).to_vec();
+        let commands: Vec<_> = (0..DATABASES).flat_map(|db| [select(db), scan()]).collect();
+        let (oracle, candidate) = self.sides();
+        oracle.control_pipeline(&commands).map_err(|e| failed("the reference", oracle, &e))?;
+        let done = candidate.control_pipeline(&commands);
+        done.map(|_| ()).map_err(|e| failed("the candidate", candidate, &e))
     }
 
     /// Gathers what both servers sent to all connections and compares; what connection `n`
@@ -258,6 +270,9 @@ impl Pair {
             let associated = !lost && a.len() == queued.len();
             if !associated {
                 (a, b) = (mask::in_order(&a), mask::in_order(&b));
+            }
+            if !associated && queued.contains(&Mask::Unsubscribed) {
+                return same_events(&[Mask::Unsubscribed], &a, &b, names);
             }
             a.len() == b.len()
                 && a.iter().zip(&b).enumerate().all(|(i, (a, b))| {
@@ -338,8 +353,7 @@ impl Pair {
     fn await_gone(&mut self, db: usize, key: &[u8]) -> Result<(), String> {
         let deadline = Instant::now() + Duration::from_secs(5);
         let (oracle, candidate) = self.sides();
-        let select = vec![b"SELECT".to_vec(), db.to_string().into_bytes()];
-        let commands = [select, vec![b"PTTL".to_vec(), key.to_vec()]];
+        let commands = [select(db), vec![b"PTTL".to_vec(), key.to_vec()]];
         for (name, side) in [("Redis", oracle), ("the candidate", candidate)] {
             loop {
                 let replies =
@@ -408,6 +422,10 @@ fn flattened(events: &[Event]) -> Vec<Event> {
     inside(first).into_iter().chain(rest.iter().cloned()).collect()
 }
 
+fn select(db: usize) -> Vec<Vec<u8>> {
+    vec![b"SELECT".to_vec(), db.to_string().into_bytes()]
+}
+
 fn scan_all(
     side: &mut Side,
     db: usize,
@@ -418,8 +436,7 @@ fn scan_all(
     for _ in 0..100_000 {
         let mut scan = vec![b"SCAN".to_vec(), cursor];
         scan.extend(options.iter().cloned());
-        let select = vec![b"SELECT".to_vec(), db.to_string().into_bytes()];
-        let replies = side.control_pipeline(&[select, scan])?;
+        let replies = side.control_pipeline(&[select(db), scan])?;
         let Value::Array(parts) = &replies[1] else { return Ok(Err(replies[1].clone())) };
         let [Value::Bulk(next), Value::Array(keys)] = parts.as_slice() else {
             return Ok(Err(replies[1].clone()));

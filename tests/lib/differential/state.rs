@@ -9,7 +9,7 @@ use super::side::Side;
 use crate::value::{Value, quoted};
 
 /// Databases of a server with default settings.
-const DATABASES: usize = 16;
+pub const DATABASES: usize = 16;
 /// How far apart (in milliseconds) two expiry times may be that came from relative lifetimes.
 const EXPIRY_TOLERANCE: i64 = 5_000;
 
