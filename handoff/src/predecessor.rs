@@ -36,7 +36,7 @@ const RETRY: Duration = Duration::from_millis(5);
 pub struct PredecessorLimits {
     /// For HELLO, from the start: the successor has to be loaded and to start.
     pub hello: Duration,
-    /// For everything to be sent and acknowledged once.
+    /// For the arena, the listeners and every socket to be sent once.
     pub transfer: Duration,
     /// For READY after that: the successor pre-faults the arena, 60 to 190 ms per GiB.
     pub ready: Duration,

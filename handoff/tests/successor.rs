@@ -308,6 +308,33 @@ fn an_offer_that_the_word_does_not_confirm_is_not_taken() {
     );
 }
 
+/// Once offered, the arena is the successor's to take, whether or not anybody is left to tell.
+#[test]
+fn a_predecessor_that_dies_after_its_offer_is_succeeded() {
+    let (ours, theirs) = Link::pair().unwrap();
+    let server = Server::first();
+    let link = Link::new(ours).unwrap();
+    let mut giver = Giver { link, server, set: TicketSet::default(), sequence: 0 };
+    let words = giver.server.words;
+    thread::scope(|scope| {
+        let heir = scope.spawn(move || {
+            let (mut successor, heir, offered) = succeed(theirs, limits()).unwrap();
+            let served = successor.serving(offered.to, 0);
+            assert!(served.is_ok() || matches!(served, Err(HandoffError::Link { .. })));
+            assert_eq!(heir.sockets.len(), 0);
+        });
+        giver.start();
+        giver.done();
+        giver.freeze();
+        giver.offer_in_word();
+        giver.offer(SetDigest::default());
+        drop(giver);
+        heir.join().unwrap();
+    });
+    let owner = OwnerWord::new(&words.owner).read();
+    assert_eq!(owner, Ok(Owner::Serving(Generation::new(2).unwrap())));
+}
+
 #[test]
 fn the_reason_reaches_the_predecessor() {
     let reason = play(|giver| {

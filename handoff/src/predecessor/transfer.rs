@@ -40,6 +40,8 @@ impl Predecessor {
             self.window.sent(parcel.fds.len());
             self.state = State::SendListeners;
             self.wake = Wake::Now;
+        } else {
+            self.try_again_soon();
         }
         Ok(())
     }
@@ -60,6 +62,8 @@ impl Predecessor {
             self.listeners = fds.len() as u32;
             self.state = State::SendSockets;
             self.wake = Wake::Now;
+        } else {
+            self.try_again_soon();
         }
         Ok(())
     }
@@ -77,9 +81,7 @@ impl Predecessor {
                 Sent::Nothing => return Ok(()),
                 Sent::Blocked => {
                     if self.window.is_empty() {
-                        // No acknowledgement will come to say when there is room again.
-                        let retry = self.clock.now_ns().saturating_add(nanos(RETRY));
-                        self.wake = Wake::Link { deadline_ns: retry.min(self.deadline_ns) };
+                        self.try_again_soon();
                     }
                     return Ok(());
                 }
@@ -241,6 +243,12 @@ impl Predecessor {
             Err(error) if error.would_block() => Ok(false),
             Err(source) => Err(self.link_failed(source)),
         }
+    }
+
+    /// No acknowledgement will come to say when there is room again.
+    fn try_again_soon(&mut self) {
+        let retry = self.clock.now_ns().saturating_add(nanos(RETRY));
+        self.wake = Wake::Link { deadline_ns: retry.min(self.deadline_ns) };
     }
 
     fn link_full(&self) -> HandoffError {
