@@ -34,9 +34,22 @@ use crate::rng::{SeedOnFailure, seed_or};
 /// # Panics
 /// If the servers differ.
 pub fn compare_servers(family: Family, default_seed: u64, episodes: u64, steps: usize) {
+    compare_pair(Pair::start(), family, default_seed, episodes, steps);
+}
+
+/// As [`compare_servers`], between any two servers.
+///
+/// # Panics
+/// If the servers differ.
+pub fn compare_pair(
+    mut pair: Pair,
+    family: Family,
+    default_seed: u64,
+    episodes: u64,
+    steps: usize,
+) {
     let base = seed_or(default_seed);
     let _shown = SeedOnFailure(base);
-    let mut pair = Pair::start();
     for number in 0..episodes {
         let seed = base.wrapping_add(number);
         if let Err(report) = run_episode(&mut pair, family, seed, steps) {

@@ -60,6 +60,7 @@ struct Seen {
 /// The reference and the candidate.
 #[derive(Debug)]
 pub struct Pair {
+    setups: [Setup; 2],
     oracle: Option<Side>,
     candidate: Option<Side>,
     builds: Vec<PathBuf>,
@@ -69,34 +70,39 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// Starts both servers.
+    /// Starts Redis and the hotredis under test.
     pub fn start() -> Self {
-        Self::start_with(Vec::new())
+        Self::between(Setup::redis(), Setup::candidate())
     }
 
-    /// Starts both servers; [`Step::Upgrade`] takes the candidate through `builds` in turn (the
-    /// first of which is started).
+    /// Starts Redis and the first of these builds of hotredis; [`Step::Upgrade`] takes it through
+    /// all of them in turn. Without builds, as [`Pair::start`].
     pub fn start_with(builds: Vec<PathBuf>) -> Self {
-        let mut pair =
-            Self { oracle: None, candidate: None, builds, upgrades: 0, queued: Vec::new() };
+        let first = builds.first().map_or_else(Setup::candidate, |path| Setup::of_binary(path));
+        Self { builds, ..Self::between(Setup::redis(), first) }
+    }
+
+    /// Starts any two servers.
+    pub fn between(oracle: Setup, candidate: Setup) -> Self {
+        let with = |setup: Setup| {
+            DIRECTIVES.iter().fold(setup, |setup, (name, value)| setup.directive(name, value))
+        };
+        let mut pair = Self {
+            setups: [with(oracle), with(candidate)],
+            oracle: None,
+            candidate: None,
+            builds: Vec::new(),
+            upgrades: 0,
+            queued: Vec::new(),
+        };
         pair.ensure_running();
         pair
     }
 
     fn ensure_running(&mut self) {
-        let with = |setup: Setup| {
-            DIRECTIVES.iter().fold(setup, |setup, (name, value)| setup.directive(name, value))
-        };
-        if self.oracle.is_none() {
-            self.oracle = Some(Side::start(with(Setup::redis())));
-        }
-        if self.candidate.is_none() {
-            let setup = match self.builds.first() {
-                Some(binary) => Setup::of_binary(binary),
-                None => Setup::candidate(),
-            };
-            self.candidate = Some(Side::start(with(setup)));
-        }
+        let [oracle, candidate] = &self.setups;
+        self.oracle.get_or_insert_with(|| Side::start(oracle.clone()));
+        self.candidate.get_or_insert_with(|| Side::start(candidate.clone()));
     }
 
     /// How often the candidate was upgraded.
@@ -219,6 +225,8 @@ impl Pair {
             Some(Event::Value(Value::Simple(text))) if text == b"QUEUED" => {
                 self.queued[n].masks.push(command.mask);
             }
+            // A MULTI inside MULTI is an error and leaves the queue alone.
+            Some(Event::Value(Value::Error(_))) if command.is("MULTI") => {}
             _ if ["EXEC", "DISCARD", "RESET", "MULTI"].iter().any(|name| command.is(name)) => {
                 self.queued[n] = Queued::default();
             }
@@ -399,16 +407,6 @@ impl Pair {
             true => Ok(()),
             false => Err(format!("the upgrade failed: {}", outcome.output)),
         }
-    }
-}
-
-impl Drop for Pair {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            return;
-        }
-        // Servers insist on an end; a pair that was not finished is being thrown away.
-        self.abandon();
     }
 }
 
