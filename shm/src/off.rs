@@ -124,6 +124,10 @@ unsafe impl<T, C: Fallible + ?Sized> CheckBytes<C> for Off<T> {
 
 // SAFETY: as above: a plain integer without padding.
 unsafe impl<T: 'static> Record for Off<T> {
-    const LAYOUT: TypeLayout =
-        TypeLayout::new("Off", 8, 1, &[FieldLayout { name: "raw", ty: "u64", offset: 0, size: 8 }]);
+    const LAYOUT: TypeLayout = TypeLayout::new(
+        "Off",
+        8,
+        1,
+        &[FieldLayout { name: "raw", ty: "u64", offset: 0, size: 8, hash: 0 }],
+    );
 }

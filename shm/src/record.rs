@@ -40,6 +40,8 @@ pub struct FieldLayout {
     pub offset: usize,
     /// Size in bytes.
     pub size: usize,
+    /// Hash of the field's own type, so that a record inside of a record counts with its fields.
+    pub hash: u64,
 }
 
 /// One type, as the fingerprint sees it.
@@ -85,6 +87,7 @@ impl TypeLayout {
             let f = fields[i];
             hash = fnv_bytes(fnv_bytes(hash, f.name.as_bytes()), f.ty.as_bytes());
             hash = fnv_number(fnv_number(hash, f.offset as u64), f.size as u64);
+            hash = fnv_number(hash, f.hash);
             i += 1;
         }
         TypeLayout { name, size, hash }
@@ -168,7 +171,13 @@ unsafe impl<T: Record, const N: usize> Record for [T; N] {
         T::LAYOUT.name,
         size_of::<[T; N]>(),
         1,
-        &[FieldLayout { name: "element", ty: T::LAYOUT.name, offset: N, size: T::LAYOUT.size }],
+        &[FieldLayout {
+            name: "element",
+            ty: T::LAYOUT.name,
+            offset: N,
+            size: T::LAYOUT.size,
+            hash: T::LAYOUT.hash,
+        }],
     );
 }
 // SAFETY: transparent over a record.
@@ -211,6 +220,7 @@ macro_rules! record {
                     ty: <$t as $crate::record::Record>::LAYOUT.name,
                     offset: ::core::mem::offset_of!($name, $f),
                     size: size_of::<$t>(),
+                    hash: <$t as $crate::record::Record>::LAYOUT.hash,
                 } ),* ],
             );
         }

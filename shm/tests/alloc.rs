@@ -1,0 +1,327 @@
+//! The allocator and the log by themselves, against plain models.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use shm::check::Checker;
+use shm::layout::{REGION, SPAN};
+use shm::{Arena, Off, Options, Slot, Tx, U64};
+
+fn runner(cases: u32) -> TestRunner {
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|c| c.parse().ok()).unwrap_or(cases);
+    let config = Config { cases, failure_persistence: None, ..Config::default() };
+    TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha))
+}
+
+fn arena(cap: u64) -> Arena {
+    Arena::create(&Options { reserve: 0, cap, ..Options::default() }).unwrap().0
+}
+
+/// The blocks in use: offset, and (size asked for, fill).
+type Blocks = BTreeMap<u64, (u64, u8)>;
+
+#[derive(Debug, Clone)]
+enum Step {
+    Alloc {
+        size: u64,
+        fill: u8,
+    },
+    Free {
+        which: usize,
+    },
+    /// The steps so far since the last mark are kept.
+    Mark,
+    /// Back to the last mark.
+    Back,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let size = prop_oneof![
+        10 => 0..300u64,
+        4 => 300..33_000u64,
+        2 => prop::sample::select(vec![16u64, 1024, 1025, 4032, 16320, 32688, 32689, 65472, 65473]),
+        1 => 33_000..1_000_000u64,
+    ];
+    prop_oneof![
+        5 => (size, any::<u8>()).prop_map(|(size, fill)| Step::Alloc { size, fill }),
+        4 => any::<usize>().prop_map(|which| Step::Free { which }),
+        1 => Just(Step::Mark),
+        1 => Just(Step::Back),
+    ]
+}
+
+/// Does the steps; gives the blocks that are in use if the transaction is committed.
+fn play(tx: &mut Tx<'_>, steps: &[Step], before: &Blocks) -> Blocks {
+    // What may be freed: a block that this transaction freed already may not.
+    let mut now = before.clone();
+    let mut mark = (tx.savepoint(), now.clone());
+    for step in steps {
+        match step {
+            Step::Alloc { size, fill } => {
+                let point = tx.savepoint();
+                match tx.alloc(*size) {
+                    Ok(fresh) => {
+                        assert!(fresh.size() >= *size && fresh.off().raw() % 8 == 0);
+                        assert_eq!(shm::alloc::block_size(tx, fresh.off()), fresh.size());
+                        tx.init_fill(&fresh, 0, *fill, *size);
+                        now.insert(fresh.off().raw(), (*size, *fill));
+                    }
+                    Err(_) => tx.rollback_to(point),
+                }
+            }
+            Step::Free { which } if !now.is_empty() => {
+                let block = *now.keys().nth(which % now.len()).unwrap();
+                tx.free(Off::<u8>::new(block)).unwrap();
+                now.remove(&block);
+            }
+            Step::Free { .. } => {}
+            Step::Mark => mark = (tx.savepoint(), now.clone()),
+            Step::Back => {
+                tx.rollback_to(mark.0);
+                now = mark.1.clone();
+            }
+        }
+    }
+    now
+}
+
+fn check(arena: &Arena, blocks: &Blocks) {
+    let mut end = 0;
+    let mut checker = Checker::new(arena);
+    for (block, (size, fill)) in blocks {
+        assert!(*block >= end, "blocks overlap at {block:#x}");
+        end = block + shm::alloc::block_size(arena, Off::new(*block));
+        let content = arena.bytes(Off::new(*block), *size as usize);
+        assert!(content.iter().all(|byte| byte == fill), "block {block:#x} was overwritten");
+        checker.mark(Off::<u8>::new(*block), *size, "block");
+    }
+    let report = checker.finish();
+    assert!(report.is_clean(), "{:?}", report.findings);
+    let live: u64 = arena.class_usage().iter().map(|class| class.live).sum();
+    let large = blocks.values().filter(|(size, _)| *size > 32688).count() as u64;
+    assert_eq!(live + large, blocks.len() as u64);
+    assert!(arena.heap_bytes() <= arena.cap());
+}
+
+#[test]
+fn blocks_never_overlap_and_keep_their_content() {
+    let transactions = prop::collection::vec(
+        (prop::collection::vec(step(), 1..60), any::<bool>(), 0..4u64),
+        1..12,
+    );
+    let input = (transactions, prop::sample::select(vec![u64::MAX, 30 * SPAN]));
+    runner(600)
+        .run(&input, |(transactions, cap)| {
+            let mut arena = arena(cap);
+            let mut blocks = Blocks::new();
+            for (steps, commit, maintain) in transactions {
+                let mut tx = arena.begin();
+                let after = play(&mut tx, &steps, &blocks);
+                if commit {
+                    tx.commit(&[0; 4]);
+                    blocks = after;
+                } else {
+                    drop(tx);
+                }
+                check(&arena, &blocks);
+                if maintain > 0 {
+                    arena.maintain(maintain - 1, maintain * 4);
+                    check(&arena, &blocks);
+                }
+            }
+            let mut tx = arena.begin();
+            blocks.keys().for_each(|block| tx.free(Off::<u8>::new(*block)).unwrap());
+            tx.commit(&[0; 4]);
+            check(&arena, &Blocks::new());
+            Ok(())
+        })
+        .unwrap();
+}
+
+/// What is punched is really given back, and what a rollback leaves refilled is punched again.
+#[test]
+fn memory_goes_back_to_the_system() {
+    let mut arena = arena(u64::MAX);
+    // The first transaction backs the log.
+    arena.transact(|tx| tx.set_root(Off::NULL)).unwrap();
+    let empty = arena.mapping().backed_bytes();
+    let blocks: Vec<_> =
+        arena.transact(|tx| (0..64).map(|_| Ok(tx.alloc(1 << 20)?.off())).collect()).unwrap();
+    let full = arena.mapping().backed_bytes();
+    assert!(full >= empty + (64 << 20));
+    arena.transact(|tx| blocks.iter().try_for_each(|block| tx.free(*block))).unwrap();
+    assert_eq!(arena.maintain(10, 100), 100);
+    let left = arena.maintain(10, u64::MAX);
+    assert!(left > 900, "{left}");
+    assert_eq!(arena.stats().spare, 10 * SPAN);
+    let punched = arena.mapping().backed_bytes();
+    assert!(punched <= empty + 16 * SPAN, "{punched}");
+    assert_eq!(arena.heap_bytes(), 11 * SPAN);
+    let mut tx = arena.begin();
+    let _ = tx.alloc(40 << 20).unwrap();
+    drop(tx);
+    assert_eq!(arena.mapping().backed_bytes(), punched);
+    check(&arena, &Blocks::new());
+}
+
+/// The rest of a region that a large block does not fit into stays usable and counted.
+#[test]
+fn the_rest_of_a_region_is_used_by_smaller_blocks() {
+    let options = Options { reserve: shm::layout::HEAP + 3 * REGION, ..Options::default() };
+    let mut arena = Arena::create(&options).unwrap().0;
+    let spans = |n: u64| n * SPAN - 64;
+    arena
+        .transact(|tx| {
+            let mut large = || tx.alloc(spans(5_500)).map(|fresh| fresh.off());
+            let (a, b, c) = (large()?, large()?, large()?);
+            assert!(a.raw() < b.raw() && c.raw() > shm::layout::HEAP + REGION);
+            tx.free(b)
+        })
+        .unwrap();
+    let heap = arena.heap_bytes();
+    assert!(heap >= arena.mapping().backed_bytes() - (2 << 20), "memory is not counted");
+    // 16,384 - 1 - 5,500 spans of the first region are unused.
+    let small = arena.transact(|tx| tx.alloc(spans(10_883)).map(|fresh| fresh.off())).unwrap();
+    assert!(small.raw() < shm::layout::HEAP + REGION);
+    assert_eq!(arena.heap_bytes(), heap);
+    assert!(arena.transact(|tx| tx.alloc(REGION).map(|fresh| fresh.off())).is_err());
+}
+
+#[derive(Debug, Clone)]
+enum Change {
+    Write { at: u64, bytes: Vec<u8> },
+    Set { at: u64, value: u64 },
+    Fill { at: u64, value: u8, length: u64 },
+    Shift { from: u64, to: u64, length: u64 },
+    Savepoint,
+    Rollback { which: usize },
+}
+
+const ARRAY: u64 = 3_000;
+
+fn change() -> impl Strategy<Value = Change> {
+    let at = 0..ARRAY;
+    prop_oneof![
+        4 => (at.clone(), prop::collection::vec(any::<u8>(), 0..50))
+            .prop_map(|(at, bytes)| Change::Write { at, bytes }),
+        4 => (at.clone(), any::<u64>()).prop_map(|(at, value)| Change::Set { at, value }),
+        1 => (at.clone(), any::<u8>(), 0..400u64)
+            .prop_map(|(at, value, length)| Change::Fill { at, value, length }),
+        1 => (at.clone(), at, 0..400u64)
+            .prop_map(|(from, to, length)| Change::Shift { from, to, length }),
+        2 => Just(Change::Savepoint),
+        1 => any::<usize>().prop_map(|which| Change::Rollback { which }),
+    ]
+}
+
+fn change_both(tx: &mut Tx<'_>, block: Off<u8>, model: &mut Vec<u8>, changes: &[Change]) {
+    let mut points = Vec::new();
+    for change in changes {
+        match change.clone() {
+            Change::Write { at, mut bytes } => {
+                bytes.truncate((ARRAY - at) as usize);
+                tx.write(block.byte_add(at), &bytes).unwrap();
+                model[at as usize..at as usize + bytes.len()].copy_from_slice(&bytes);
+            }
+            Change::Set { at, value } => {
+                let at = at.min(ARRAY - 8);
+                tx.set(block.byte_add::<Slot<U64>>(at), U64::from_native(value)).unwrap();
+                model[at as usize..at as usize + 8].copy_from_slice(&value.to_le_bytes());
+            }
+            Change::Fill { at, value, length } => {
+                let length = length.min(ARRAY - at) as usize;
+                tx.fill(block.byte_add(at), value, length).unwrap();
+                model[at as usize..at as usize + length].fill(value);
+            }
+            Change::Shift { from, to, length } => {
+                let length = length.min(ARRAY - from.max(to)) as usize;
+                tx.shift(block.byte_add(from), block.byte_add(to), length).unwrap();
+                model.copy_within(from as usize..from as usize + length, to as usize);
+            }
+            Change::Savepoint => points.push((tx.savepoint(), model.clone())),
+            Change::Rollback { which } if !points.is_empty() => {
+                points.truncate(which % points.len() + 1);
+                let (point, then) = points.last().unwrap();
+                tx.rollback_to(*point);
+                *model = then.clone();
+            }
+            Change::Rollback { .. } => {}
+        }
+        assert_eq!(tx.bytes(block, ARRAY as usize), &model[..]);
+    }
+}
+
+#[test]
+fn a_transaction_writes_all_or_nothing() {
+    let transactions =
+        prop::collection::vec((prop::collection::vec(change(), 0..40), 0..3u8), 1..8);
+    runner(400)
+        .run(&transactions, |transactions| {
+            let mut arena = arena(u64::MAX);
+            let block = arena
+                .transact(|tx| {
+                    let fresh = tx.alloc(ARRAY)?;
+                    tx.init_fill(&fresh, 0, 0, ARRAY);
+                    Ok(fresh.off())
+                })
+                .unwrap();
+            let mut model = vec![0; ARRAY as usize];
+            for (i, (changes, end)) in transactions.iter().enumerate() {
+                let mut changed = model.clone();
+                let mut tx = arena.begin();
+                change_both(&mut tx, block, &mut changed, changes);
+                match end {
+                    0 => drop(tx),
+                    1 => {
+                        // As after a death: nobody rolls back, and the next owner recovers.
+                        std::mem::forget(tx);
+                        arena.recover();
+                    }
+                    _ => {
+                        tx.commit(&[i as u64; 4]);
+                        model = changed;
+                        assert_eq!(arena.payload(), [i as u64; 4]);
+                    }
+                }
+                assert_eq!(arena.bytes(block, ARRAY as usize), &model[..]);
+            }
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+#[should_panic(expected = "a savepoint that is gone")]
+fn a_savepoint_beyond_a_rollback_is_refused() {
+    let mut arena = arena(u64::MAX);
+    let mut tx = arena.begin();
+    let first = tx.savepoint();
+    let _ = tx.alloc(100).unwrap();
+    let second = tx.savepoint();
+    tx.rollback_to(first);
+    let _ = tx.alloc(100_000).unwrap();
+    tx.rollback_to(second);
+}
+
+#[test]
+#[should_panic(expected = "no block in use begins at")]
+fn freeing_what_is_no_block_is_refused_before_the_commit() {
+    let mut arena = arena(u64::MAX);
+    let block = arena.transact(|tx| tx.alloc(100).map(|fresh| fresh.off())).unwrap();
+    let _ = arena.transact(|tx| tx.free(block.byte_add::<u8>(8)));
+}
+
+/// A log as large as one transaction made it is given back afterwards.
+#[test]
+fn a_large_log_is_given_back() {
+    let mut arena = arena(u64::MAX);
+    let block = arena.transact(|tx| tx.alloc(50 << 20).map(|fresh| fresh.off())).unwrap();
+    let before = arena.mapping().backed_bytes();
+    arena.transact(|tx| tx.fill(block, 7, 50 << 20)).unwrap();
+    assert!(arena.mapping().backed_bytes() >= before + (50 << 20));
+    arena.maintain(0, 0);
+    assert!(arena.mapping().backed_bytes() <= before + (1 << 20));
+    arena.transact(|tx| tx.fill(block, 8, 50 << 20)).unwrap();
+    assert_eq!(arena.bytes(block, 1), [8]);
+}
