@@ -282,17 +282,19 @@ impl Keeper {
 
     /// Reads a bounded number of messages of both generations; whether there were any.
     fn on_messages(&mut self) -> bool {
+        // Read the successor first and heed it last: then what the predecessor had said before the
+        // successor went on is heard before what the successor said then.
+        let of_successor = match &mut self.upgrade {
+            Some(Upgrade { step: Step::Handover(successor), .. }) => successor.receive(),
+            _ => Vec::new(),
+        };
         let of_serving = self.serving.receive();
-        let mut any = !of_serving.is_empty();
+        let any = !of_serving.is_empty() || !of_successor.is_empty();
         for message in of_serving {
             self.on_message_of_serving(message);
         }
-        if let Some(Upgrade { step: Step::Handover(successor), .. }) = &mut self.upgrade {
-            let of_successor = successor.receive();
-            any |= !of_successor.is_empty();
-            for message in of_successor {
-                self.on_message_of_successor(message);
-            }
+        for message in of_successor {
+            self.on_message_of_successor(message);
         }
         any
     }

@@ -62,7 +62,8 @@ fn twenty_upgrades_and_as_many_failures_leave_nothing() {
     assert_eq!((&status["upgrades"], &status["failures"]), (&21.into(), &21.into()));
     eventually("no zombie, one child", || server.children() == [generation_pid(&status)]);
     assert_eq!(inheritance(generation_pid(&status)), first);
-    eventually("no descriptor leaks", || descriptors(server.pid()) == keeper);
+    // At most: when it was counted first, the last client may not have been closed yet.
+    eventually("no descriptor leaks", || descriptors(server.pid()) <= keeper);
     let grown = resident_kib(server.pid()).saturating_sub(memory);
     assert!(grown < 512, "the keeper grew by {grown} KiB");
 }

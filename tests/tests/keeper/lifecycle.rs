@@ -92,6 +92,10 @@ fn interrupted_once_it_stops_and_twice_it_kills() {
     let generation = server.children()[0];
     // A process that is stopped does not die of SIGTERM, but it does of SIGKILL.
     kill(Pid::from_raw(generation), Signal::SIGSTOP).unwrap();
+    let status = format!("/proc/{generation}/status");
+    eventually("it is stopped", || {
+        fs::read_to_string(&status).is_ok_and(|status| status.contains("State:\tT"))
+    });
     server.signal(Signal::SIGINT);
     server.wait_for_line("SIGINT: shutting down");
     server.signal(Signal::SIGINT);
