@@ -9,70 +9,70 @@ use hotredis_tests::generate::Family;
 
 #[test]
 fn strings() {
-    compare_servers(Family::Strings, 1_000, 6, 400);
+    compare_servers(Family::Strings, 1_000, 32, 400);
 }
 
 #[test]
 fn bitmaps() {
-    compare_servers(Family::Bitmaps, 2_000, 6, 400);
+    compare_servers(Family::Bitmaps, 2_000, 32, 400);
 }
 
 #[test]
 fn keys() {
-    compare_servers(Family::Keys, 3_000, 6, 400);
+    compare_servers(Family::Keys, 3_000, 32, 400);
 }
 
 #[test]
 fn expiry() {
-    compare_servers(Family::Expiry, 4_000, 6, 400);
+    compare_servers(Family::Expiry, 4_000, 32, 400);
 }
 
 #[test]
 fn transactions() {
-    compare_servers(Family::Transactions, 5_000, 6, 400);
+    compare_servers(Family::Transactions, 5_000, 32, 400);
 }
 
 #[test]
 fn pubsub() {
-    compare_servers(Family::PubSub, 6_000, 6, 400);
+    compare_servers(Family::PubSub, 6_000, 32, 400);
 }
 
 #[test]
 fn connection() {
-    compare_servers(Family::Connection, 7_000, 6, 400);
+    compare_servers(Family::Connection, 7_000, 32, 400);
 }
 
 #[test]
 fn clients() {
-    compare_servers(Family::Clients, 8_000, 6, 400);
+    compare_servers(Family::Clients, 8_000, 32, 400);
 }
 
 #[test]
 fn server() {
-    compare_servers(Family::Server, 9_000, 4, 300);
+    compare_servers(Family::Server, 9_000, 20, 300);
 }
 
 #[test]
 fn commands() {
-    compare_servers(Family::Commands, 10_000, 4, 300);
+    compare_servers(Family::Commands, 10_000, 20, 300);
 }
 
 #[test]
 fn arity() {
-    compare_servers(Family::Arity, 11_000, 6, 500);
+    compare_servers(Family::Arity, 11_000, 30, 500);
 }
 
 #[test]
 fn protocol() {
-    compare_servers(Family::Protocol, 12_000, 4, 300);
+    compare_servers(Family::Protocol, 12_000, 20, 300);
 }
 
 #[test]
 fn limits() {
-    compare_servers(Family::Limits, 13_000, 3, 150);
+    compare_servers(Family::Limits, 13_000, 10, 150);
 }
 
 #[test]
 fn mixed() {
-    compare_servers(Family::Mixed, 14_000, 8, 500);
+    compare_servers(Family::Mixed, 14_000, 50, 500);
 }
