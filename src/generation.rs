@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use handoff::keeper_channel::{GenerationEnd, StartFailed};
+use handoff::message::{PROTOCOL_MAX, PROTOCOL_MIN};
 
 use crate::identity::Identity;
 use crate::role::Role;
@@ -15,7 +16,8 @@ pub fn run(channel: GenerationEnd, _role: Role) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// SEAM: handoff versions and arena fingerprints of this build. Still to be filled in.
+/// SEAM: handoff versions and arena fingerprints of this build. The fingerprints are still to be
+/// filled in.
 pub fn identity() -> Identity {
-    Identity::of_this_build((1, 1), Vec::new())
+    Identity::of_this_build((PROTOCOL_MIN, PROTOCOL_MAX), Vec::new())
 }

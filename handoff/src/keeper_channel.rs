@@ -22,16 +22,17 @@
 
 mod messages;
 
-use std::io::{IoSlice, IoSliceMut};
 use std::marker::PhantomData;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixDatagram;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr,
-    getsockopt, recvmsg, sendmsg, socketpair, sockopt,
-};
+use nix::sys::socket::{SockType, getsockopt, sockopt};
+
+use crate::error::FdError;
+use crate::fds::{ControlBuffer, receive_message, send_message};
+use crate::link::Link;
 
 pub use messages::{
     Abort, Check, CheckOutcome, CheckReport, GenerationToKeeper, Goodbye, KeeperToGeneration,
@@ -47,10 +48,6 @@ pub const MAX_MESSAGE: usize = 96 * 1024;
 
 const MAGIC: [u8; 4] = *b"HRKC";
 const HEADER: usize = 8;
-/// The kernel puts at most this many descriptors into one message, so a buffer of this size is
-/// never too small and a truncation can only mean that this process has reached its descriptor
-/// limit.
-const MAX_FDS: usize = 253;
 
 /// What can go wrong on a keeper channel.
 #[derive(Debug, thiserror::Error)]
@@ -73,11 +70,6 @@ pub enum ChannelError {
     /// A kind of message that this build does not know. The channel stays usable: skip it.
     #[error("message of unknown kind {0} on the keeper channel (from another build?)")]
     UnknownKind(u16),
-    /// Descriptors got lost on receipt.
-    #[error(
-        "descriptors were lost on the keeper channel: raise the limit of open files (RLIMIT_NOFILE)"
-    )]
-    DescriptorsLost,
     /// A descriptor came where none belongs, or none came where one does.
     #[error("a message on the keeper channel brought {got} descriptors instead of {expected}")]
     Descriptors {
@@ -86,9 +78,28 @@ pub enum ChannelError {
         /// How many belong to the message.
         expected: usize,
     },
-    /// A system call failed.
+    /// What came was cut, or a system call failed.
     #[error("keeper channel: {0}")]
-    Os(#[from] Errno),
+    Transport(FdError),
+    /// The channel could not be made.
+    #[error("keeper channel: {0}")]
+    Os(#[from] std::io::Error),
+}
+
+impl From<FdError> for ChannelError {
+    fn from(error: FdError) -> Self {
+        match error {
+            FdError::WouldBlock => Self::Full,
+            FdError::Closed => Self::Closed,
+            other => Self::Transport(other),
+        }
+    }
+}
+
+impl From<Errno> for ChannelError {
+    fn from(errno: Errno) -> Self {
+        Self::Os(errno.into())
+    }
 }
 
 impl ChannelError {
@@ -128,21 +139,17 @@ pub type GenerationEnd = Endpoint<GenerationToKeeper, KeeperToGeneration>;
 /// One end of a keeper channel that sends `Tx` and receives `Rx`. Never blocks.
 #[derive(Debug)]
 pub struct Endpoint<Tx, Rx> {
-    socket: OwnedFd,
+    socket: UnixDatagram,
     buffer: Vec<u8>,
+    control: ControlBuffer,
     messages: PhantomData<fn(Tx) -> Rx>,
 }
 
 /// Makes a channel: the keeper's end, and the descriptor that a generation is to inherit
 /// (close-on-exec until the spawner clears it in the child).
 pub fn pair() -> Result<(KeeperEnd, OwnedFd), ChannelError> {
-    let (ours, theirs) = seqpacket_pair()?;
+    let (ours, theirs) = Link::pair()?;
     Ok((Endpoint::new(ours), theirs))
-}
-
-/// A close-on-exec `SOCK_SEQPACKET` socket pair: also what predecessor and successor talk over.
-pub fn seqpacket_pair() -> Result<(OwnedFd, OwnedFd), ChannelError> {
-    Ok(socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?)
 }
 
 impl GenerationEnd {
@@ -153,13 +160,21 @@ impl GenerationEnd {
             return Err(ChannelError::Malformed("the descriptor is no packet socket".into()));
         }
         fcntl(&socket, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
-        Ok(Self::new(socket))
+        let end = Self::new(socket);
+        end.socket.set_nonblocking(true)?;
+        Ok(end)
     }
 }
 
 impl<Tx: Message, Rx: Message> Endpoint<Tx, Rx> {
     fn new(socket: OwnedFd) -> Self {
-        Self { socket, buffer: Vec::new(), messages: PhantomData }
+        // The type is the nearest that the standard library has: it only passes calls on.
+        Self {
+            socket: socket.into(),
+            buffer: Vec::new(),
+            control: ControlBuffer::default(),
+            messages: PhantomData,
+        }
     }
 
     /// Sends a message that carries no descriptor.
@@ -179,23 +194,12 @@ impl<Tx: Message, Rx: Message> Endpoint<Tx, Rx> {
         if length > MAX_MESSAGE {
             return Err(ChannelError::TooLong(length));
         }
-        let mut header = [0u8; HEADER];
-        header[..4].copy_from_slice(&MAGIC);
-        header[4..6].copy_from_slice(&KEEPER_PROTOCOL.to_le_bytes());
-        header[6..].copy_from_slice(&message.kind().to_le_bytes());
-        let parts = [IoSlice::new(&header), IoSlice::new(&body)];
-        let raw = fd.map(|fd| [fd.as_raw_fd()]);
-        let rights = raw.as_ref().map(|raw| ControlMessage::ScmRights(raw));
-        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-        loop {
-            match sendmsg::<UnixAddr>(self.as_raw_fd(), &parts, rights.as_slice(), flags, None) {
-                Ok(_) => return Ok(()),
-                Err(Errno::EINTR) => continue,
-                Err(Errno::EAGAIN | Errno::ENOBUFS) => return Err(ChannelError::Full),
-                Err(Errno::EPIPE | Errno::ECONNRESET) => return Err(ChannelError::Closed),
-                Err(errno) => return Err(errno.into()),
-            }
-        }
+        let mut packet = Vec::with_capacity(length);
+        packet.extend_from_slice(&MAGIC);
+        packet.extend_from_slice(&KEEPER_PROTOCOL.to_le_bytes());
+        packet.extend_from_slice(&message.kind().to_le_bytes());
+        packet.extend_from_slice(&body);
+        Ok(send_message(&self.socket, &packet, fd.as_slice())?)
     }
 
     /// Receives the next message; `None` if there is none now.
@@ -203,49 +207,15 @@ impl<Tx: Message, Rx: Message> Endpoint<Tx, Rx> {
     /// Descriptors of a message that is refused are closed. After an error that is not
     /// [recoverable](ChannelError::is_recoverable) the channel must be dropped.
     pub fn recv(&mut self) -> Result<Option<Delivery<Rx>>, ChannelError> {
-        let Some((length, mut descriptors)) = self.receive_packet()? else { return Ok(None) };
+        self.buffer.resize(MAX_MESSAGE, 0);
+        let received = receive_message(&self.socket, &mut self.buffer, &mut self.control);
+        let (length, mut descriptors) = match received {
+            Err(FdError::WouldBlock) => return Ok(None),
+            other => other?,
+        };
         let message = decode::<Rx>(&self.buffer[..length])?;
         expect_descriptors(descriptors.len(), message.carries_descriptor())?;
         Ok(Some(Delivery { message, descriptor: descriptors.pop() }))
-    }
-
-    /// Reads one packet into the buffer: its length and descriptors.
-    fn receive_packet(&mut self) -> Result<Option<(usize, Vec<OwnedFd>)>, ChannelError> {
-        self.buffer.resize(MAX_MESSAGE, 0);
-        let mut control = nix::cmsg_space!([RawFd; MAX_FDS]);
-        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
-        let socket = self.socket.as_raw_fd();
-        loop {
-            let mut parts = [IoSliceMut::new(&mut self.buffer)];
-            let received = match recvmsg::<UnixAddr>(socket, &mut parts, Some(&mut control), flags)
-            {
-                Ok(received) => received,
-                Err(Errno::EINTR) => continue,
-                Err(Errno::EAGAIN) => return Ok(None),
-                Err(Errno::ECONNRESET) => return Err(ChannelError::Closed),
-                Err(errno) => return Err(errno.into()),
-            };
-            // nix refuses to walk a truncated control buffer. What few descriptors came in spite of
-            // the limit stay open then, once: the channel is dropped over it.
-            let control = received.cmsgs().map_err(|_| ChannelError::DescriptorsLost)?;
-            let mut descriptors = Vec::new();
-            for message in control {
-                if let ControlMessageOwned::ScmRights(raw) = message {
-                    // SAFETY: the kernel has just installed these descriptors in this process for
-                    // this message, and nothing else knows their numbers yet, so each is owned here
-                    // and only here.
-                    descriptors
-                        .extend(raw.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
-                }
-            }
-            if received.flags.contains(MsgFlags::MSG_TRUNC) {
-                return Err(ChannelError::Malformed(format!("longer than {MAX_MESSAGE} bytes")));
-            }
-            return match received.bytes {
-                0 => Err(ChannelError::Closed),
-                length => Ok(Some((length, descriptors))),
-            };
-        }
     }
 }
 

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use handoff::keeper_channel::{
     self as channel, GenerationToKeeper, Phase, Progress, UpgradeFailed,
 };
+use handoff::link::Link;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use tracing::{error, info, warn};
@@ -218,7 +219,7 @@ impl Keeper {
     /// Starts the successor and introduces the two to each other.
     fn start_successor(&mut self) -> Result<(), String> {
         let Some(upgrade) = &mut self.upgrade else { return Ok(()) };
-        let (link, other) = channel::seqpacket_pair().map_err(|error| error.to_string())?;
+        let (link, other) = Link::pair().map_err(|error| error.to_string())?;
         let (pid, end) =
             process::spawn_generation(&upgrade.binary).map_err(|error| error.to_string())?;
         let generation = self.serving.number + 1;

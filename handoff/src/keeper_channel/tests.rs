@@ -38,7 +38,7 @@ fn messages_arrive_whole_and_in_order() {
 #[test]
 fn a_descriptor_travels_with_its_message_and_is_closed_on_exec() {
     let (keeper, mut generation) = channel();
-    let (near, far) = seqpacket_pair().unwrap();
+    let (near, far) = Link::pair().unwrap();
     keeper.send_with(&upgrade(), far.as_fd()).unwrap();
     drop(far);
     let delivery = generation.recv().unwrap().unwrap();
@@ -54,7 +54,7 @@ fn a_descriptor_travels_with_its_message_and_is_closed_on_exec() {
 #[test]
 fn a_descriptor_in_the_wrong_place_is_refused_before_it_is_sent() {
     let (keeper, _generation) = channel();
-    let (near, _far) = seqpacket_pair().unwrap();
+    let (near, _far) = Link::pair().unwrap();
     let error = keeper.send_with(&status(1), near.as_fd()).unwrap_err();
     assert!(matches!(error, ChannelError::Descriptors { got: 1, expected: 0 }), "{error}");
     let error = keeper.send(&upgrade()).unwrap_err();
@@ -69,6 +69,16 @@ fn the_death_of_the_other_end_is_seen_after_what_it_had_said() {
     assert!(keeper.recv().unwrap().is_some());
     assert!(matches!(keeper.recv().unwrap_err(), ChannelError::Closed));
     assert!(matches!(keeper.send(&status(1)).unwrap_err(), ChannelError::Closed));
+}
+
+#[test]
+fn last_words_are_heard_even_if_the_speaker_had_not_listened() {
+    let (mut keeper, generation) = channel();
+    keeper.send(&status(1)).unwrap();
+    generation.send(&Goodbye { upgrade: 1 }.into()).unwrap();
+    drop(generation);
+    assert!(keeper.recv().unwrap().is_some());
+    assert!(matches!(keeper.recv().unwrap_err(), ChannelError::Closed));
 }
 
 #[test]
