@@ -1,32 +1,41 @@
 //! `CLIENT`: what a connection can ask and change about itself and others.
 
-use super::not_implemented;
+mod list;
+mod tracking;
+
+use shm::{I64, field};
+
 use super::spec::{CommandSpec, acl, cmd, container, flag};
-use crate::executor::{Cx, Outcome};
+use crate::executor::{Action, Cx, Fail, Outcome, error};
+use crate::root::Root;
+use crate::session::{self, cold};
+use crate::util::numbers::string2ll;
+
+pub use list::sessions;
 
 /// The rows of this family.
 pub static COMMANDS: &[CommandSpec] = &[container("client", -2).subcommands(&[
-    cmd("client|caching", 3, caching)
+    cmd("client|caching", 3, tracking::caching)
         .flags(flag::NOSCRIPT | flag::LOADING | flag::STALE)
         .acl(acl::CONNECTION),
     cmd("client|getname", 2, getname)
         .flags(flag::NOSCRIPT | flag::LOADING | flag::STALE)
         .acl(acl::CONNECTION),
-    cmd("client|getredir", 2, getredir)
+    cmd("client|getredir", 2, tracking::getredir)
         .flags(flag::NOSCRIPT | flag::LOADING | flag::STALE)
         .acl(acl::CONNECTION),
     cmd("client|help", 2, help).flags(flag::LOADING | flag::STALE).acl(acl::CONNECTION),
     cmd("client|id", 2, id)
         .flags(flag::NOSCRIPT | flag::LOADING | flag::STALE)
         .acl(acl::CONNECTION),
-    cmd("client|info", 2, info)
+    cmd("client|info", 2, list::info)
         .flags(flag::NOSCRIPT | flag::LOADING | flag::STALE)
         .acl(acl::CONNECTION)
         .tips(&["nondeterministic_output"]),
-    cmd("client|kill", -3, kill)
+    cmd("client|kill", -3, list::kill)
         .flags(flag::ADMIN | flag::NOSCRIPT | flag::LOADING | flag::STALE)
         .acl(acl::CONNECTION),
-    cmd("client|list", -2, list)
+    cmd("client|list", -2, list::list)
         .flags(flag::ADMIN | flag::NOSCRIPT | flag::LOADING | flag::STALE)
         .acl(acl::CONNECTION)
         .tips(&["nondeterministic_output"]),
@@ -42,10 +51,10 @@ pub static COMMANDS: &[CommandSpec] = &[container("client", -2).subcommands(&[
     cmd("client|setname", 3, setname)
         .flags(flag::NOSCRIPT | flag::LOADING | flag::STALE)
         .acl(acl::CONNECTION),
-    cmd("client|tracking", -3, tracking)
+    cmd("client|tracking", -3, tracking::tracking)
         .flags(flag::NOSCRIPT | flag::LOADING | flag::STALE)
         .acl(acl::CONNECTION),
-    cmd("client|trackinginfo", 2, trackinginfo)
+    cmd("client|trackinginfo", 2, tracking::trackinginfo)
         .flags(flag::NOSCRIPT | flag::LOADING | flag::STALE)
         .acl(acl::CONNECTION),
     cmd("client|unblock", -3, unblock)
@@ -56,87 +65,154 @@ pub static COMMANDS: &[CommandSpec] = &[container("client", -2).subcommands(&[
         .acl(acl::CONNECTION),
 ])];
 
-/// `CLIENT CACHING <YES | NO>`: instruct the server about tracking or not keys in the next request.
-fn caching(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
-}
-
 /// `CLIENT GETNAME`: get the current connection name.
-fn getname(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
-}
-
-/// `CLIENT GETREDIR`: get tracking notifications redirection client ID if any.
-fn getredir(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn getname(cx: &mut Cx<'_>) -> Outcome {
+    let name = cold::load(&cx.tx, cx.session).name;
+    if name.is_empty() {
+        cx.reply.null()
+    } else {
+        cx.reply.bulk(&name)
+    }
+    Ok(())
 }
 
 /// `CLIENT HELP`: show helpful text about the different subcommands.
-fn help(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn help(cx: &mut Cx<'_>) -> Outcome {
+    super::help::reply(&mut cx.reply, "client");
+    Ok(())
 }
 
 /// `CLIENT ID`: returns the client ID for the current connection.
-fn id(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
-}
-
-/// `CLIENT INFO`: returns information about the current client connection.
-fn info(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
-}
-
-/// `CLIENT KILL <ip:port | [ID client-id] [TYPE <NORMAL | MASTER | SLAVE | REPLICA | PUBSUB>] [USER
-/// username] [ADDR ip:port] [LADDR ip:port] [SKIPME yes/no]>`: kill the connection of a client.
-fn kill(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
-}
-
-/// `CLIENT LIST [TYPE <NORMAL | MASTER | REPLICA | PUBSUB>] [ID client-id [client-id ...]]`: get
-/// the list of client connections.
-fn list(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn id(cx: &mut Cx<'_>) -> Outcome {
+    let id = cx.session_record().id.to_native();
+    cx.reply.integer(id as i64);
+    Ok(())
 }
 
 /// `CLIENT NO-EVICT <ON | OFF>`: set client eviction mode for the current connection.
-fn no_evict(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn no_evict(cx: &mut Cx<'_>) -> Outcome {
+    let bit = session::flag::NO_EVICT;
+    let (clear, set) = match () {
+        () if cx.args.is(2, "on") => (0, bit),
+        () if cx.args.is(2, "off") => (bit, 0),
+        () => return Err(error::SYNTAX),
+    };
+    session::change_flags(&mut cx.tx, cx.session, clear, set)?;
+    cx.reply.ok();
+    Ok(())
 }
 
 /// `CLIENT PAUSE timeout [WRITE | ALL]`: stop processing commands from clients for some time.
-fn pause(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+///
+/// A pause under way is never made shorter or weaker, as in Redis.
+fn pause(cx: &mut Cx<'_>) -> Outcome {
+    let all = match cx.args.len() {
+        3 => true,
+        4 if cx.args.is(3, "write") => false,
+        4 if cx.args.is(3, "all") => true,
+        4 => return Err("ERR CLIENT PAUSE mode must be WRITE or ALL".into()),
+        _ => return Err(wrong_subcommand("pause")),
+    };
+    let no_integer = || Fail::from("ERR timeout is not an integer or out of range");
+    let timeout = string2ll(cx.arg(2)).ok_or_else(no_integer)?;
+    if timeout < 0 {
+        return Err("ERR timeout is negative".into());
+    }
+    let end =
+        if timeout == 0 { 0 } else { cx.now_ms().checked_add(timeout).ok_or_else(no_integer)? };
+    let record = cx.tx.get(cx.root);
+    let end = end.max(record.paused_until_ms.get().to_native());
+    let all = u8::from(all).max(if record.paused_until_ms.get().to_native() == 0 {
+        0
+    } else {
+        record.pause_all.get()
+    });
+    cx.tx.set(field!(cx.root, Root.paused_until_ms), I64::from_native(end))?;
+    cx.tx.set(field!(cx.root, Root.pause_all), all)?;
+    cx.after_commit(Action::Unpaused);
+    cx.reply.ok();
+    Ok(())
 }
 
 /// `CLIENT REPLY <ON | OFF | SKIP>`: instruct the server whether to reply to commands.
-fn reply(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn reply(cx: &mut Cx<'_>) -> Outcome {
+    use session::flag::{REPLY_OFF, REPLY_SKIP, REPLY_SKIP_NEXT};
+    if cx.args.is(2, "on") {
+        session::change_flags(&mut cx.tx, cx.session, REPLY_SKIP | REPLY_OFF, 0)?;
+        cx.reply.sink().mute(false);
+        cx.reply.ok();
+    } else if cx.args.is(2, "off") {
+        session::change_flags(&mut cx.tx, cx.session, 0, REPLY_OFF)?;
+        cx.reply.sink().mute(true);
+    } else if cx.args.is(2, "skip") {
+        if !cx.session_record().is(REPLY_OFF) {
+            session::change_flags(&mut cx.tx, cx.session, 0, REPLY_SKIP_NEXT)?;
+        }
+    } else {
+        return Err(error::SYNTAX);
+    }
+    Ok(())
 }
 
 /// `CLIENT SETNAME connection-name`: set the current connection name.
-fn setname(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn setname(cx: &mut Cx<'_>) -> Outcome {
+    let name = cx.arg(2);
+    check_name(name)?;
+    set_name(cx, name)?;
+    cx.reply.ok();
+    Ok(())
 }
 
-/// `CLIENT TRACKING <ON | OFF> [REDIRECT client-id] [PREFIX prefix [PREFIX prefix ...]] [BCAST]
-/// [OPTIN] [OPTOUT] [NOLOOP]`: enable or disable server assisted client side caching support.
-fn tracking(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+/// Whether a client may have this name, which must not break the lines of `CLIENT LIST`.
+pub fn check_name(name: &[u8]) -> Outcome {
+    if name.iter().all(|byte| matches!(byte, b'!'..=b'~')) {
+        return Ok(());
+    }
+    Err("ERR Client names cannot contain spaces, newlines or special characters.".into())
 }
 
-/// `CLIENT TRACKINGINFO`: return information about server assisted client side caching for the
-/// current connection.
-fn trackinginfo(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+/// Names the session's client; an empty name is none.
+pub fn set_name(cx: &mut Cx<'_>, name: &[u8]) -> Outcome {
+    let mut cold = cold::load(&cx.tx, cx.session);
+    if cold.name != name {
+        cold.name = name.to_vec();
+        cold::store(&mut cx.tx, cx.session, &cold)?;
+    }
+    Ok(())
 }
 
 /// `CLIENT UNBLOCK client-id [TIMEOUT | ERROR]`: unblock a client blocked in a blocking command
 /// from a different connection.
-fn unblock(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+///
+/// There are no blocking commands yet, so nobody is ever blocked.
+fn unblock(cx: &mut Cx<'_>) -> Outcome {
+    match cx.args.len() {
+        3 => {}
+        4 if cx.args.is(3, "timeout") || cx.args.is(3, "error") => {}
+        4 => return Err("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR".into()),
+        _ => return Err(wrong_subcommand("unblock")),
+    }
+    cx.int_arg(2)?;
+    cx.reply.integer(0);
+    Ok(())
 }
 
 /// `CLIENT UNPAUSE`: resume processing of clients that were paused.
-fn unpause(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn unpause(cx: &mut Cx<'_>) -> Outcome {
+    cx.tx.set(field!(cx.root, Root.paused_until_ms), I64::from_native(0))?;
+    cx.after_commit(Action::Unpaused);
+    cx.reply.ok();
+    Ok(())
+}
+
+/// The arguments of a subcommand of `CLIENT` are too many.
+fn wrong_subcommand(name: &str) -> Fail {
+    format!("ERR unknown subcommand or wrong number of arguments for '{name}'. Try CLIENT HELP.")
+        .into()
+}
+
+/// An error that quotes a client's word, up to its first NUL as C would print it.
+fn quoting(before: &str, word: &[u8], after: &str) -> Fail {
+    let word = word.split(|byte| *byte == 0).next().unwrap_or_default();
+    Fail::Bytes([before.as_bytes(), word, after.as_bytes()].concat())
 }

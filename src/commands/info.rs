@@ -4,6 +4,9 @@ use super::not_implemented;
 use super::spec::{CommandSpec, acl, cmd, flag};
 use crate::executor::{Cx, Outcome};
 
+/// The version of Redis whose behaviour this server has.
+pub const REDIS_VERSION: &str = "7.0.15";
+
 /// The rows of this family.
 pub static COMMANDS: &[CommandSpec] = &[cmd("info", -1, info)
     .flags(flag::LOADING | flag::STALE)

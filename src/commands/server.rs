@@ -1,6 +1,5 @@
 //! Server commands that have no file of their own.
 
-use super::not_implemented;
 use super::spec::{CommandSpec, cmd, flag};
 use crate::executor::{Cx, Outcome};
 
@@ -10,6 +9,10 @@ pub static COMMANDS: &[CommandSpec] = &[cmd("time", 1, time)
     .tips(&["nondeterministic_output"])];
 
 /// `TIME`: return the current server time.
-fn time(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn time(cx: &mut Cx<'_>) -> Outcome {
+    let now = cx.state.now_us;
+    cx.reply.array(2);
+    cx.reply.bulk_integer(now / 1_000_000);
+    cx.reply.bulk_integer(now % 1_000_000);
+    Ok(())
 }
