@@ -16,4 +16,5 @@ pub mod root;
 pub mod session;
 pub mod settings;
 pub mod util;
+pub mod values;
 pub mod version;

@@ -58,13 +58,28 @@ fn copy(_cx: &mut Cx<'_>) -> Outcome {
 }
 
 /// `DEL key [key ...]`: delete a key.
-fn del(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn del(cx: &mut Cx<'_>) -> Outcome {
+    let mut deleted = 0;
+    for name in cx.args.from(1) {
+        let key = cx.peek(name)?;
+        if let Some(found) = &key.found {
+            cx.delete(found)?;
+            cx.changed(name)?;
+            deleted += 1;
+        }
+    }
+    cx.reply.integer(deleted);
+    Ok(())
 }
 
 /// `EXISTS key [key ...]`: determine if a key exists.
-fn exists(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn exists(cx: &mut Cx<'_>) -> Outcome {
+    let mut there = 0;
+    for name in cx.args.from(1) {
+        there += i64::from(cx.look(name)?.exists());
+    }
+    cx.reply.integer(there);
+    Ok(())
 }
 
 /// `MOVE key db`: move a key to another database.
@@ -100,6 +115,7 @@ fn key_type(_cx: &mut Cx<'_>) -> Outcome {
 
 /// `UNLINK key [key ...]`: delete a key asynchronously in another thread. Otherwise it is just as
 /// DEL, but non blocking.
-fn unlink(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn unlink(cx: &mut Cx<'_>) -> Outcome {
+    // Freeing what is large is never done within the command.
+    del(cx)
 }

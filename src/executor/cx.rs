@@ -150,13 +150,25 @@ impl<'a> Cx<'a> {
     #[inline]
     pub fn read(&mut self, name: &'a [u8]) -> Result<Key<'a>, Fail> {
         let key = self.open(name)?;
+        self.count_lookup(&key);
+        Ok(key)
+    }
+
+    /// As [`read`](Cx::read), but without noting the use: for commands that ask about a key.
+    pub fn look(&mut self, name: &'a [u8]) -> Result<Key<'a>, Fail> {
+        let key = self.peek(name)?;
+        self.count_lookup(&key);
+        Ok(key)
+    }
+
+    #[inline(always)]
+    fn count_lookup(&mut self, key: &Key<'_>) {
         let counters = field!(self.root, Root.counters);
         if key.exists() {
             self.count(field!(counters, Counters.hits), 1);
         } else {
             self.count(field!(counters, Counters.misses), 1);
         }
-        Ok(key)
     }
 
     /// Looks a key up to change it. A key that has expired is removed and counts as missing.

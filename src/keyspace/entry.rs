@@ -134,6 +134,12 @@ impl<'a> EntryView<'a> {
         EntryView { view, off, header: view.get(off) }
     }
 
+    /// What the entry is part of.
+    #[inline(always)]
+    pub fn view(&self) -> &'a View {
+        self.view
+    }
+
     /// Where the entry is.
     pub fn off(&self) -> Off<Entry> {
         self.off

@@ -1,8 +1,10 @@
 //! Strings as numbers.
 
-use crate::commands::not_implemented;
+use super::{content_of, expiry_of, store};
 use crate::commands::spec::{CommandSpec, acl, at, cmd, flag, key};
-use crate::executor::{Cx, Outcome};
+use crate::executor::{Cx, Fail, Outcome, error};
+use crate::util::extended::Extended;
+use crate::values::string::{Content, Encoded};
 
 /// The rows of this family.
 pub static COMMANDS: &[CommandSpec] = &[
@@ -29,26 +31,63 @@ pub static COMMANDS: &[CommandSpec] = &[
 ];
 
 /// `DECR key`: decrement the integer value of a key by one.
-fn decr(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn decr(cx: &mut Cx<'_>) -> Outcome {
+    add(cx, -1)
 }
 
 /// `DECRBY key decrement`: decrement the integer value of a key by the given number.
-fn decrby(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn decrby(cx: &mut Cx<'_>) -> Outcome {
+    let less = cx.int_arg(2)?;
+    let more = less.checked_neg().ok_or("ERR decrement would overflow")?;
+    add(cx, more)
 }
 
 /// `INCR key`: increment the integer value of a key by one.
-fn incr(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn incr(cx: &mut Cx<'_>) -> Outcome {
+    add(cx, 1)
 }
 
 /// `INCRBY key increment`: increment the integer value of a key by the given amount.
-fn incrby(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn incrby(cx: &mut Cx<'_>) -> Outcome {
+    let more = cx.int_arg(2)?;
+    add(cx, more)
+}
+
+fn add(cx: &mut Cx<'_>, more: i64) -> Outcome {
+    let key = cx.open(cx.arg(1))?;
+    let old = match content_of(cx, &key)? {
+        Some(content) => content.as_integer().ok_or(error::NOT_INTEGER)?,
+        None => 0,
+    };
+    let sum = old.checked_add(more).ok_or("ERR increment or decrement would overflow")?;
+    let expiry = expiry_of(cx, &key);
+    store(cx, &key, Encoded::Int(sum), expiry)?;
+    cx.reply.integer(sum);
+    Ok(())
 }
 
 /// `INCRBYFLOAT key increment`: increment the float value of a key by the given amount.
-fn incrbyfloat(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn incrbyfloat(cx: &mut Cx<'_>) -> Outcome {
+    let key = cx.open(cx.arg(1))?;
+    let old = match content_of(cx, &key)? {
+        Some(content) => as_extended(content)?,
+        None => Extended::ZERO,
+    };
+    let more = Extended::parse(cx.arg(2)).ok_or(error::NOT_FLOAT)?;
+    let sum = old.checked_add(more).filter(|sum| !sum.is_infinite());
+    let sum = sum.ok_or("ERR increment would produce NaN or Infinity")?.to_human();
+    let expiry = expiry_of(cx, &key);
+    store(cx, &key, Encoded::text(sum.as_bytes()), expiry)?;
+    cx.reply.bulk(sum.as_bytes());
+    Ok(())
+}
+
+fn as_extended(content: Content<'_>) -> Result<Extended, Fail> {
+    match content {
+        Content::Int(number) => Ok(Extended::from(number)),
+        _ => {
+            let mut digits = itoa::Buffer::new();
+            Extended::parse(&content.bytes(&mut digits)).ok_or(error::NOT_FLOAT)
+        }
+    }
 }

@@ -1,0 +1,3 @@
+//! Operations on values, without protocol: what a command does once its arguments are read.
+
+pub mod string;
