@@ -1,6 +1,13 @@
-//! Proving an arena file right, from outside any server.
+//! The checker: proves an arena right, of a live server or in a file.
 
 use std::path::Path;
+
+use anyhow::{Context, bail};
+use shm::check::Checker;
+use shm::{Arena, View};
+
+use crate::root::Root;
+use crate::{keyspace, session};
 
 /// What the checker found in a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -11,10 +18,58 @@ pub struct FileReport {
     pub text: String,
 }
 
-/// SEAM: runs the checker on an arena file that no server is using. Still to be written.
+/// Walks an arena whose owner stands between two commands.
+pub fn check_arena(view: &View) -> FileReport {
+    let root = crate::root::of(view);
+    let mut checker = Checker::new(view);
+    if root.is_null() {
+        checker.finding("there is no root record".into());
+        return report(checker);
+    }
+    if !checker.mark(root, size_of::<Root>() as u64, "root") {
+        return report(checker);
+    }
+    let record = view.read(root);
+    let count = record.database_count.to_native();
+    let size = u64::from(count) * size_of::<keyspace::Database>() as u64;
+    if checker.mark(record.databases, size, "databases") {
+        for index in 0..count {
+            let database = crate::root::database(view, root, index);
+            keyspace::check::mark_database(&mut checker, database, &format!("db{index}"));
+        }
+    }
+    if !record.config.get().is_null() {
+        let length = u64::from(record.config_len.get().to_native());
+        checker.mark(record.config.get(), length, "configuration");
+    }
+    keyspace::check::mark_trash(&mut checker, root);
+    let sessions = session::check::mark_sessions(&mut checker, root);
+    session::check::mark_indexes(&mut checker, root, &sessions);
+    report(checker)
+}
+
+fn report(checker: Checker<'_>) -> FileReport {
+    let found = checker.finish();
+    let mut text = format!("{} blocks reached, {} findings\n", found.blocks, found.total);
+    for finding in &found.findings {
+        text.push_str(finding);
+        text.push('\n');
+    }
+    FileReport { clean: found.is_clean(), text }
+}
+
+/// Runs the checker on an arena file that no server is using.
 ///
 /// # Errors
 /// If the checker cannot run: no such file, no arena, another fingerprint, in use by a server.
 pub fn check_arena_file(path: &Path) -> anyhow::Result<FileReport> {
-    anyhow::bail!("cannot check {}: this build does not read arena files yet", path.display())
+    if !path.is_file() {
+        bail!("there is no file {}", path.display());
+    }
+    let arena = Arena::open_file(path, crate::generation::FINGERPRINT)
+        .with_context(|| format!("cannot check {}", path.display()))?;
+    if arena.root().is_null() {
+        bail!("{} holds an arena that no server has used yet", path.display());
+    }
+    Ok(check_arena(&arena))
 }

@@ -10,6 +10,7 @@ pub mod identity;
 pub mod keeper;
 pub mod keyspace;
 pub mod logging;
+pub mod net;
 pub mod proto;
 pub mod role;
 pub mod root;

@@ -95,3 +95,38 @@ impl View {
         unsafe { AtomicU32::from_ptr(self.base().add(WORDS as usize + index * 8).cast()) }
     }
 }
+
+/// The words of an arena, for as long as the process lives: for locks that must outlast every
+/// other use of the arena.
+pub struct Words {
+    mapping: std::sync::Arc<crate::mapping::Mapping>,
+}
+
+impl Words {
+    /// Keeps the arena's mapping for ever.
+    pub fn leak(arena: &crate::arena::Arena) -> &'static Words {
+        Box::leak(Box::new(Words { mapping: arena.mapping().clone() }))
+    }
+
+    /// A word of the header.
+    ///
+    /// # Panics
+    ///
+    /// If `index` is not below [`WORD_COUNT`].
+    pub fn word(&self, index: usize) -> &AtomicU64 {
+        assert!(index < WORD_COUNT);
+        // SAFETY: as in `View::word`.
+        unsafe { AtomicU64::from_ptr(self.mapping.base().add(WORDS as usize + index * 8).cast()) }
+    }
+
+    /// The low half of a word of the header, for futexes.
+    ///
+    /// # Panics
+    ///
+    /// If `index` is not below [`WORD_COUNT`].
+    pub fn half_word(&self, index: usize) -> &AtomicU32 {
+        assert!(index < WORD_COUNT);
+        // SAFETY: as in `View::half_word`.
+        unsafe { AtomicU32::from_ptr(self.mapping.base().add(WORDS as usize + index * 8).cast()) }
+    }
+}

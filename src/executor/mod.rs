@@ -123,6 +123,52 @@ impl Executor {
         self.session(slot).is_none_or(|s| self.arena.get(s).is(bits))
     }
 
+    /// Whether a session is to be closed whatever output it has.
+    pub fn closes_at_once(&self, slot: u32) -> bool {
+        self.session(slot).is_none_or(|s| self.arena.get(s).is(flag::CLOSE_ASAP))
+    }
+
+    /// Whether a session's command is held back by `CLIENT PAUSE`.
+    pub fn is_postponed(&self, slot: u32) -> bool {
+        self.session(slot).is_some_and(|s| self.arena.get(s).is(flag::POSTPONED))
+    }
+
+    /// Slots of all sessions.
+    pub fn slots(&self) -> Vec<u32> {
+        let capacity = session::directory::capacity(&self.arena, self.root);
+        (0..capacity).filter(|slot| self.session(*slot).is_some()).collect()
+    }
+
+    /// Slots of the sessions that have output to be written outside of a turn.
+    pub fn sessions_with_output(&self) -> Vec<u32> {
+        let mut slots = Vec::new();
+        let mut session = self.arena.get(self.root).pending_output.get();
+        while !session.is_null() {
+            let record = self.arena.get(session);
+            slots.push(record.slot.to_native());
+            session = record.out_next.get();
+        }
+        slots
+    }
+
+    /// After another process has died while it owned the arena: rolls back what it left unfinished,
+    /// and rebuilds what this process keeps outside.
+    pub fn recover(&mut self) {
+        self.arena.recover();
+        self.output.clear();
+        self.state.actions.clear();
+        self.background = background::Background::default();
+    }
+
+    /// The slot of the session whose socket was being read or written when the owner died, or whose
+    /// turn was open: nobody knows how far it came.
+    pub fn session_in_doubt(&mut self) -> Option<u32> {
+        let session = Off::<Session>::new(self.arena.payload()[0] & !7);
+        self.arena.begin().commit(&[0; 4]);
+        self.landed();
+        (!session.is_null()).then(|| self.arena.get(session).slot.to_native())
+    }
+
     /// Ends a session, with everything that hangs on it. Its socket is the caller's to close.
     pub fn close(&mut self, slot: u32) -> Result<(), OutOfMemory> {
         let Some(session) = self.session(slot) else { return Ok(()) };

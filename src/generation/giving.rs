@@ -1,0 +1,368 @@
+//! The predecessor's part in an upgrade: what the handoff's machine asks of a serving generation,
+//! and what the loop does between its ticks.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use handoff::clock::{Clock, MonotonicClock};
+use handoff::error::HostError;
+use handoff::fence::{Fenced, ProcessHandle, wait_dead};
+use handoff::host::{
+    Failure, Parcel, PredecessorHost, Quiesced, Recovery, SharedWords, Status, Summary, Wake,
+};
+use handoff::keeper_channel::{GenerationEnd, Goodbye, Phase, Progress, Upgrade, UpgradeFailed};
+use handoff::link::Link;
+use handoff::message::Ticket;
+use handoff::owner::{Generation as Number, OwnerWord};
+use handoff::predecessor::{Predecessor, PredecessorLimits};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use tracing::{info, warn};
+
+use super::orders::say;
+use super::serving::Generation;
+use super::words::HandoffWords;
+use crate::executor::Executor;
+use crate::net::Poller;
+
+/// How long the keeper may take to hear that the successor serves. It is the one who knows, so
+/// this is only for a keeper that hangs.
+const RELEASE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a killed successor's executor may take to be gone; it takes 0.1 ms.
+const FENCE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// An upgrade under way in which this generation gives.
+pub struct Giving {
+    /// The handoff's machine.
+    pub predecessor: Predecessor,
+    /// The keeper's number of the upgrade.
+    pub upgrade: u64,
+    /// The phase that the keeper was told last.
+    told: Option<Phase>,
+}
+
+impl Giving {
+    /// How long the loop may wait before the machine wants to be called, microseconds.
+    pub fn wait_us(&self) -> u64 {
+        match self.predecessor.wake() {
+            Wake::Now => 0,
+            Wake::Link { deadline_ns } => {
+                deadline_ns.saturating_sub(MonotonicClock.now_ns()) / 1000
+            }
+        }
+    }
+}
+
+/// What the machine may touch of the generation.
+struct Host<'a> {
+    executor: &'a mut Executor,
+    poller: &'a Poller,
+    words: HandoffWords,
+}
+
+impl SharedWords for Host<'_> {
+    fn owner_word(&self) -> &std::sync::atomic::AtomicU64 {
+        self.words.owner()
+    }
+
+    fn executor_word(&self, generation: Number) -> &std::sync::atomic::AtomicU32 {
+        self.words.executor(generation)
+    }
+}
+
+impl PredecessorHost for Host<'_> {
+    fn connections(&self) -> u32 {
+        self.poller.open()
+    }
+
+    fn arena(&mut self) -> Result<Parcel<'_>, HostError> {
+        Ok(Parcel { payload: Vec::new(), fds: vec![self.executor.arena.mapping().fd()] })
+    }
+
+    fn listeners(&mut self) -> Result<Vec<(Vec<u8>, BorrowedFd<'_>)>, HostError> {
+        let listeners = self.poller.listeners();
+        Ok(listeners.iter().map(|listener| (listener.describe(), listener.as_fd())).collect())
+    }
+
+    fn scan_sockets<'h>(
+        &'h self,
+        from: u32,
+        max: usize,
+        out: &mut Vec<(Ticket, BorrowedFd<'h>)>,
+    ) -> Option<u32> {
+        /// Slots looked at in one call, so that a sparse table costs no more than a full one.
+        const LOOKED_AT: u32 = 1024;
+        let end = self.poller.slots();
+        let stop = end.min(from.saturating_add(LOOKED_AT));
+        for slot in from..stop {
+            if out.len() == max {
+                return Some(slot);
+            }
+            if let Some(connection) = self.poller.get(slot) {
+                let ticket = Ticket { slot, cookie: connection.cookie };
+                out.push((ticket, connection.as_fd()));
+            }
+        }
+        (stop < end).then_some(stop)
+    }
+
+    fn socket(&self, ticket: Ticket) -> Option<BorrowedFd<'_>> {
+        let connection = self.poller.get(ticket.slot)?;
+        (connection.cookie == ticket.cookie).then(|| connection.as_fd())
+    }
+
+    fn quiesce(&mut self) -> Result<Quiesced, HostError> {
+        // Between two ticks no turn is open and no transaction either: there is nothing to stop.
+        Ok(Quiesced { last_command_ns: MonotonicClock.now_ns(), payload: Vec::new() })
+    }
+}
+
+impl Generation {
+    fn with_machine(
+        &mut self,
+        work: impl FnOnce(&mut Predecessor, &mut dyn PredecessorHost) -> Status,
+    ) -> Option<Status> {
+        let giving = self.giving.as_mut()?;
+        let mut host =
+            Host { executor: &mut self.executor, poller: &self.poller, words: self.words };
+        Some(work(&mut giving.predecessor, &mut host))
+    }
+
+    /// Begins to hand over to the successor at the other end of the link.
+    pub(super) fn begin_upgrade(
+        &mut self,
+        order: &Upgrade,
+        link: OwnedFd,
+        channel: &GenerationEnd,
+    ) {
+        if self.giving.is_some() {
+            return refuse(channel, order.upgrade, "an upgrade is running already".into());
+        }
+        match self.make_predecessor(order, link) {
+            Ok(predecessor) => {
+                info!("handing over to process {}", order.successor_pid);
+                self.giving = Some(Giving { predecessor, upgrade: order.upgrade, told: None });
+            }
+            Err(reason) => refuse(channel, order.upgrade, reason),
+        }
+    }
+
+    fn make_predecessor(&self, order: &Upgrade, link: OwnedFd) -> Result<Predecessor, String> {
+        let text = |e: &dyn std::error::Error| e.to_string();
+        let link = Link::new(link).map_err(|e| text(&e))?;
+        let process = ProcessHandle::open(order.successor_pid).map_err(|e| text(&e))?;
+        let limits = PredecessorLimits::default();
+        let identity = super::handoff_identity();
+        let process = Box::new(process);
+        let predecessor =
+            Predecessor::new(link, process, self.number, identity, limits).map_err(|e| text(&e))?;
+        self.poller.watch_link(&predecessor).map_err(|e| text(&e))?;
+        Ok(predecessor)
+    }
+
+    /// Calls a running upgrade off.
+    pub(super) fn cancel_upgrade(&mut self, why: &str, channel: &mut GenerationEnd) {
+        let status = self.with_machine(|machine, host| machine.cancel(host, why));
+        if let Some(status) = status {
+            self.follow(status, channel);
+        }
+    }
+
+    /// A slice of a running upgrade, between two ticks.
+    pub(super) fn drive_upgrade(&mut self, channel: &mut GenerationEnd) {
+        if self.giving.is_none() || self.exit.is_some() {
+            return;
+        }
+        let status = self.with_machine(|machine, host| machine.step(host));
+        if let Some(status) = status {
+            self.follow(status, channel);
+        }
+    }
+
+    fn follow(&mut self, mut status: Status, channel: &mut GenerationEnd) {
+        loop {
+            self.tell_progress(channel);
+            status = match status {
+                Status::Continue => return,
+                Status::WantFreeze => {
+                    // A shutdown that comes before this is heard calls the upgrade off; one that
+                    // comes later waits for its outcome.
+                    self.tell_phase(Phase::Freeze, channel);
+                    let frozen = self.with_machine(|machine, host| machine.freeze(host));
+                    let Some(frozen) = frozen else { return };
+                    frozen
+                }
+                Status::Frozen => {
+                    self.wait_for_link();
+                    let stepped = self.with_machine(|machine, host| machine.step(host));
+                    let Some(stepped) = stepped else { return };
+                    stepped
+                }
+                Status::Served(summary) => return self.leave(&summary, channel),
+                Status::Failed(failure) => return self.fail(failure, channel),
+            };
+        }
+    }
+
+    /// Nobody is served by this process: waits for the successor's word alone.
+    fn wait_for_link(&self) {
+        let Some(giving) = &self.giving else { return };
+        let wait = Duration::from_micros(giving.wait_us().clamp(1, 1_000_000));
+        let millis = wait.as_millis().clamp(1, 1000) as u16;
+        let mut fds = [PollFd::new(giving.predecessor.as_fd(), PollFlags::POLLIN)];
+        // Interrupted or not: the machine looks for itself.
+        let _ = poll(&mut fds, PollTimeout::from(millis));
+    }
+
+    /// Tells the keeper when a new phase begins.
+    fn tell_progress(&mut self, channel: &GenerationEnd) {
+        let Some(giving) = &self.giving else { return };
+        let phase = phase_for_keeper(giving.predecessor.progress().phase);
+        // The freeze is no time for talk.
+        if giving.told != Some(phase) && !matches!(phase, Phase::Freeze | Phase::Serve) {
+            self.tell_phase(phase, channel);
+        }
+    }
+
+    fn tell_phase(&mut self, phase: Phase, channel: &GenerationEnd) {
+        let Some(giving) = &mut self.giving else { return };
+        giving.told = Some(phase);
+        let progress = giving.predecessor.progress();
+        let report = Progress {
+            upgrade: giving.upgrade,
+            phase,
+            done: progress.sockets_sent,
+            total: u64::from(progress.sockets_expected),
+        };
+        say(channel, report.into());
+    }
+
+    /// The successor serves, as it says itself. This process holds everything until the keeper has
+    /// heard it too: should the keeper kill the successor before that, the arena comes back.
+    fn leave(&mut self, summary: &Summary, channel: &mut GenerationEnd) {
+        let upgrade = self.giving.as_ref().map_or(0, |giving| giving.upgrade);
+        if let Release::TakenBack(reason) = await_release(upgrade, channel)
+            && self.retake(summary.to)
+        {
+            warn!("generation {} was killed ({reason}): serving again", summary.to);
+            if let Some(giving) = self.giving.take() {
+                self.poller.forget_link(&giving.predecessor);
+            }
+            self.recover();
+            say(channel, UpgradeFailed { upgrade, phase: Phase::Serve, reason }.into());
+            return;
+        }
+        info!(
+            "generation {} serves {} connections; this one, {}, exits",
+            summary.to, summary.connections, summary.from
+        );
+        say(channel, Goodbye { upgrade }.into());
+        self.exit = Some(ExitCode::SUCCESS);
+    }
+
+    /// Takes the arena back from a successor that was killed, once its executor is known to be gone.
+    fn retake(&self, from: Number) -> bool {
+        let word = self.words.executor(from);
+        if !matches!(wait_dead(word, FENCE_PATIENCE), Ok(true)) {
+            return false;
+        }
+        let Some(fenced) = Fenced::observe(word, from) else { return false };
+        OwnerWord::new(self.words.owner()).retake_after_fence(&[&fenced], self.number).is_ok()
+    }
+
+    fn fail(&mut self, failure: Failure, channel: &GenerationEnd) {
+        let Some(giving) = self.giving.take() else { return };
+        self.poller.forget_link(&giving.predecessor);
+        warn!("the upgrade has failed while {}: {}", failure.phase, failure.reason);
+        match failure.recovery {
+            Recovery::Resume => {}
+            Recovery::RecoverAndResume => self.recover(),
+            Recovery::Exit => self.exit = Some(ExitCode::FAILURE),
+        }
+        let report = UpgradeFailed {
+            upgrade: giving.upgrade,
+            phase: phase_for_keeper(failure.phase),
+            reason: failure.reason.to_string(),
+        };
+        say(channel, report.into());
+    }
+
+    /// The successor served for a moment and was fenced: its unfinished command is rolled back, and
+    /// what it left is taken up.
+    fn recover(&mut self) {
+        self.executor.recover();
+        let in_doubt = self.executor.session_in_doubt();
+        for slot in self.executor.slots() {
+            if self.poller.get(slot).is_none() || Some(slot) == in_doubt {
+                // Accepted by the successor, and gone with it; or cut off in the midst of a read or
+                // a write, of which nobody knows how far it came.
+                self.close(slot);
+            } else {
+                self.poller.enqueue(slot);
+            }
+        }
+        for slot in 0..self.poller.slots() {
+            if self.poller.get(slot).is_some() && self.executor.session(slot).is_none() {
+                // Closed by the successor.
+                self.poller.remove(slot);
+            }
+        }
+        self.inherited = true;
+        self.next_round_us = 0;
+    }
+}
+
+/// What the keeper says after SERVING.
+enum Release {
+    /// Go; or it is not there to say so.
+    Go,
+    /// The successor was killed all the same.
+    TakenBack(String),
+}
+
+/// Waits for the keeper's word that this generation may go.
+fn await_release(upgrade: u64, channel: &mut GenerationEnd) -> Release {
+    let end = Instant::now() + RELEASE_PATIENCE;
+    loop {
+        match channel.recv() {
+            Ok(Some(delivery)) => match delivery.message {
+                KeeperToGeneration::Release(order) if order.upgrade == upgrade => {
+                    return Release::Go;
+                }
+                KeeperToGeneration::Abort(order) if order.upgrade == upgrade => {
+                    return Release::TakenBack(order.reason);
+                }
+                // Meant for the generation that serves; the keeper asks it again.
+                _ => {}
+            },
+            Ok(None) => {
+                let left = end.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return Release::Go;
+                }
+                let mut fds = [PollFd::new(channel.as_fd(), PollFlags::POLLIN)];
+                let wait = left.as_millis().clamp(1, 1000) as u16;
+                let _ = poll(&mut fds, PollTimeout::from(wait));
+            }
+            Err(e) if e.is_recoverable() => {}
+            Err(_) => return Release::Go,
+        }
+    }
+}
+
+fn refuse(channel: &GenerationEnd, upgrade: u64, reason: String) {
+    warn!("the upgrade was refused: {reason}");
+    say(channel, UpgradeFailed { upgrade, phase: Phase::Start, reason }.into());
+}
+
+fn phase_for_keeper(phase: handoff::error::Phase) -> Phase {
+    use handoff::error::Phase as Step;
+    match phase {
+        Step::Hello => Phase::Start,
+        Step::Arena | Step::Listeners | Step::Sockets | Step::Prepare => Phase::PreCopy,
+        Step::Freeze | Step::Offer => Phase::Freeze,
+        Step::Serve | Step::Fence => Phase::Serve,
+        Step::Over => Phase::Goodbye,
+    }
+}

@@ -1,0 +1,96 @@
+//! Joins handoff, arena and network: the serving process.
+//!
+//! | module | what |
+//! | --- | --- |
+//! | [`start`] | generation 1: makes arena and listeners |
+//! | [`taking`] | a successor: takes over from its predecessor |
+//! | [`serving`] | the loop: turns, accepts, background rounds |
+//! | [`giving`] | the predecessor's part in an upgrade, within that loop |
+//! | [`admission`] | accepting and closing connections |
+//! | [`words`] | the header's words as the handoff uses them |
+
+mod admission;
+mod giving;
+mod orders;
+mod serving;
+mod start;
+mod taking;
+mod words;
+
+use std::process::ExitCode;
+
+use handoff::keeper_channel::{GenerationEnd, StartFailed};
+use handoff::message::{PROTOCOL_MAX, PROTOCOL_MIN};
+use shm::Record;
+use shm::arena::combined_fingerprint;
+use shm::record::fingerprint;
+
+use crate::identity::Identity;
+use crate::keyspace::trash::Trash;
+use crate::keyspace::{Database, Entry};
+use crate::role::Role;
+use crate::root::{Counters, HandoffState, Root};
+use crate::session::output::{Chunk, Message};
+use crate::session::{Directory, Session};
+use crate::version;
+
+/// Changes whenever something in the arena changes its meaning without changing its layout: kinds
+/// of entries, flags of sessions, archives.
+const ENCODINGS: u64 = 1;
+
+/// The server's part of the arena's fingerprint.
+pub const FINGERPRINT: u64 = fingerprint(
+    &[
+        Root::LAYOUT,
+        Counters::LAYOUT,
+        HandoffState::LAYOUT,
+        Database::LAYOUT,
+        Entry::LAYOUT,
+        Trash::LAYOUT,
+        Session::LAYOUT,
+        Directory::LAYOUT,
+        Chunk::LAYOUT,
+        Message::LAYOUT,
+    ],
+    &[("encodings", ENCODINGS)],
+);
+
+/// Serves until told to stop, or replaced.
+pub fn run(channel: GenerationEnd, role: Role) -> ExitCode {
+    match role {
+        Role::First { generation, keeper_pid, settings } => {
+            match start::start(&channel, generation, keeper_pid, &settings) {
+                Ok(generation) => generation.serve(channel),
+                Err(error) => {
+                    let reason = format!("{error:#}");
+                    // The exit tells as much if the keeper cannot be told.
+                    let _ = channel.send(&StartFailed { reason }.into());
+                    ExitCode::FAILURE
+                }
+            }
+        }
+        Role::Successor(succession) => match taking::take_over(&channel, succession) {
+            Ok(generation) => generation.serve(channel),
+            Err(()) => ExitCode::FAILURE,
+        },
+    }
+}
+
+/// Handoff versions and arena fingerprints of this build.
+pub fn identity() -> Identity {
+    Identity::of_this_build((PROTOCOL_MIN, PROTOCOL_MAX), vec![fingerprint_text()])
+}
+
+/// The fingerprint of arenas that this build makes, in hexadecimal.
+fn fingerprint_text() -> String {
+    format!("{:016x}", combined_fingerprint(FINGERPRINT))
+}
+
+/// Who this process is, for the other generation.
+fn handoff_identity() -> handoff::message::Identity {
+    handoff::message::Identity {
+        version: version::VERSION.into(),
+        build: version::BUILD.into(),
+        fingerprint: combined_fingerprint(FINGERPRINT).to_le_bytes().to_vec(),
+    }
+}

@@ -1,0 +1,298 @@
+//! The loop of a serving generation: turns, accepts, background rounds, orders of the keeper.
+//!
+//! A tick works off what the poll reports, then the queue of those that may have more to read. It
+//! ends between two commands, with no turn open: that is where everything else happens.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use handoff::fence::ExecutorLock;
+use handoff::keeper_channel::{GenerationEnd, Stopping};
+use handoff::owner::Generation as Number;
+use signal_hook::consts::SIGTERM;
+use tracing::{error, info};
+
+use super::giving::Giving;
+use super::orders::say;
+use super::words::HandoffWords;
+use crate::executor::turn::Served;
+use crate::executor::{Action, Executor};
+use crate::net::{Poller, Ready, Source};
+use crate::util::time::{monotonic_us, unix_time_ms};
+
+/// Events that one wait reports.
+pub const EVENTS: usize = 1024;
+
+/// Turns from the queue in one tick; the rest waits for the next.
+const TURNS_PER_TICK: usize = 128;
+
+/// A generation that serves.
+pub struct Generation {
+    pub(super) executor: Executor,
+    pub(super) poller: Poller,
+    pub(super) words: HandoffWords,
+    pub(super) number: Number,
+    /// The upgrade under way in which this generation is the predecessor.
+    pub(super) giving: Option<Giving>,
+    /// Listeners where connections may be waiting although the poll will not say so.
+    pub(super) accept_again: Vec<usize>,
+    pub(super) accept_failed: bool,
+    /// Sessions that have lost their socket but could not be ended.
+    pub(super) orphans: Vec<u32>,
+    /// Sessions whose unsent output has to be looked at after a take-over.
+    pub(super) inherited: bool,
+    pub(super) next_round_us: u64,
+    pub(super) exit: Option<ExitCode>,
+    /// Why this generation is about to exit, to be told to the keeper.
+    pub(super) stopping: Option<String>,
+    ready: Vec<Ready>,
+    /// Held for as long as this generation may own the arena; last, so that it is dropped last.
+    _lock: ExecutorLock<'static>,
+}
+
+impl Generation {
+    /// A generation that owns its arena.
+    pub fn new(
+        executor: Executor,
+        poller: Poller,
+        words: HandoffWords,
+        lock: ExecutorLock<'static>,
+        number: Number,
+    ) -> Generation {
+        Generation {
+            executor,
+            poller,
+            words,
+            number,
+            giving: None,
+            accept_again: Vec::new(),
+            accept_failed: false,
+            orphans: Vec::new(),
+            inherited: false,
+            next_round_us: 0,
+            exit: None,
+            stopping: None,
+            ready: Vec::new(),
+            _lock: lock,
+        }
+    }
+
+    /// Serves until told to stop, or replaced.
+    pub fn serve(mut self, mut channel: GenerationEnd) -> ExitCode {
+        if let Err(e) = self.poller.watch_keeper(&channel) {
+            error!("the keeper's channel cannot be watched: {e}");
+            return ExitCode::FAILURE;
+        }
+        let stop = Arc::new(AtomicBool::new(false));
+        if let Err(e) = signal_hook::flag::register(SIGTERM, stop.clone()) {
+            error!("SIGTERM cannot be handled: {e}");
+        }
+        loop {
+            if stop.swap(false, Ordering::Relaxed) {
+                self.shut_down("SIGTERM");
+            }
+            let timeout = self.timeout();
+            if let Err(e) = self.tick(Some(timeout), &mut channel) {
+                error!("the poll failed: {e}");
+                return ExitCode::FAILURE;
+            }
+            self.drive_upgrade(&mut channel);
+            if let Some(code) = self.exit {
+                if let Some(cause) = self.stopping.take() {
+                    say(&channel, Stopping { cause }.into());
+                }
+                return code;
+            }
+        }
+    }
+
+    /// How long the poll may wait.
+    fn timeout(&self) -> Duration {
+        let busy = self.poller.queued() > 0 || self.inherited || !self.accept_again.is_empty();
+        if busy && !self.accept_failed {
+            return Duration::ZERO;
+        }
+        let mut until = self.next_round_us.saturating_sub(monotonic_us());
+        if let Some(giving) = &self.giving {
+            until = until.min(giving.wait_us());
+        }
+        let pause = self.executor.paused_until_ms();
+        if pause != 0 {
+            until = until.min((pause - unix_time_ms()).max(0) as u64 * 1000);
+        }
+        Duration::from_micros(until)
+    }
+
+    /// One tick.
+    pub(super) fn tick(
+        &mut self,
+        timeout: Option<Duration>,
+        channel: &mut GenerationEnd,
+    ) -> std::io::Result<()> {
+        let mut ready = std::mem::take(&mut self.ready);
+        ready.clear();
+        self.poller.wait(timeout, &mut ready)?;
+        self.executor.state.read_clock();
+        let mut orders = false;
+        for event in &ready {
+            match event.source {
+                Source::Client(slot) => self.client_ready(slot, event),
+                Source::Listener(number) => {
+                    if !self.accept(number) && !self.accept_again.contains(&number) {
+                        self.accept_again.push(number);
+                    }
+                }
+                Source::Keeper => orders = true,
+                Source::Link => {}
+            }
+        }
+        self.ready = ready;
+        self.work_off_queue(TURNS_PER_TICK);
+        for number in std::mem::take(&mut self.accept_again) {
+            if !self.accept(number) {
+                self.accept_again.push(number);
+            }
+        }
+        if orders {
+            self.follow_orders(channel);
+        }
+        if self.inherited {
+            self.adopt_output();
+        }
+        let now = monotonic_us();
+        if now >= self.next_round_us {
+            self.round(now);
+        }
+        Ok(())
+    }
+
+    fn client_ready(&mut self, slot: u32, event: &Ready) {
+        let Some(connection) = self.poller.get_mut(slot) else { return };
+        connection.peer_closed |= event.peer_closed;
+        if event.writable && connection.wants_write {
+            self.flush(slot);
+        }
+        if event.readable {
+            self.turn(slot);
+        }
+    }
+
+    /// Gives connections of the queue a turn, at most so many.
+    pub(super) fn work_off_queue(&mut self, most: usize) {
+        for _ in 0..most.min(self.poller.queued()) {
+            let Some(slot) = self.poller.dequeue() else { return };
+            self.turn(slot);
+        }
+    }
+
+    /// One client's turn.
+    pub(super) fn turn(&mut self, slot: u32) {
+        let Some(connection) = self.poller.get_mut(slot) else { return };
+        let served = self.executor.serve(slot, connection);
+        match served {
+            Served::Close => self.close(slot),
+            Served::More => self.poller.enqueue(slot),
+            Served::Drained => {
+                if self.executor.is_closing(slot) {
+                    self.finish_closing(slot);
+                } else if connection.peer_closed {
+                    // The end comes behind what was read.
+                    self.poller.enqueue(slot);
+                }
+            }
+        }
+        self.watch_output(slot);
+        if self.executor.has_actions() {
+            self.act();
+        }
+    }
+
+    /// A session reads no more: it is closed once its output is gone, or at once if its peer is.
+    fn finish_closing(&mut self, slot: u32) {
+        let gone = self.poller.get(slot).is_none_or(|connection| connection.peer_closed);
+        if gone || self.executor.closes_at_once(slot) || !self.executor.has_output(slot) {
+            self.close(slot);
+        }
+    }
+
+    /// Watches a connection for writing exactly while its session has unsent output.
+    fn watch_output(&mut self, slot: u32) {
+        let wanted = self.executor.has_output(slot);
+        if self.poller.want_write(slot, wanted).is_err() {
+            self.close(slot);
+        }
+    }
+
+    /// Writes what a session has unsent.
+    pub(super) fn flush(&mut self, slot: u32) {
+        let Some(connection) = self.poller.get_mut(slot) else { return };
+        if self.executor.flush_pending(slot, connection) {
+            self.close(slot);
+        } else {
+            self.watch_output(slot);
+        }
+    }
+
+    /// Does what commands asked for.
+    pub(super) fn act(&mut self) {
+        while self.executor.has_actions() {
+            for action in self.executor.take_actions() {
+                match action {
+                    Action::Flush(slot) => self.flush(slot),
+                    Action::Close(slot) => {
+                        if self.executor.is_closing(slot) {
+                            self.finish_closing(slot);
+                        }
+                    }
+                    Action::Reconfigured(changed) => self.reconfigured(&changed),
+                    Action::Shutdown => self.shut_down("SHUTDOWN"),
+                    Action::Unpaused => self.resume_postponed(),
+                }
+            }
+        }
+    }
+
+    /// Clients whose command was held back get their turn.
+    fn resume_postponed(&mut self) {
+        for slot in 0..self.poller.slots() {
+            if self.executor.is_postponed(slot) {
+                self.poller.enqueue(slot);
+            }
+        }
+    }
+
+    /// The background round, and when the next one is due.
+    fn round(&mut self, now: u64) {
+        let urgent = self.executor.round();
+        for slot in std::mem::take(&mut self.orphans) {
+            if self.executor.close(slot).is_err() {
+                self.orphans.push(slot);
+            }
+        }
+        self.act();
+        self.accept_failed = false;
+        let period = 1_000_000 / u64::from(self.executor.state.config.hz().max(1));
+        // Urgent work takes up to a tenth of the time.
+        self.next_round_us = now + if urgent { period.min(10_000) } else { period };
+    }
+
+    /// After a take-over: sessions with unsent output are watched for writing.
+    fn adopt_output(&mut self) {
+        self.inherited = false;
+        for slot in self.executor.sessions_with_output() {
+            self.watch_output(slot);
+        }
+    }
+
+    /// Stops serving, in order.
+    pub(super) fn shut_down(&mut self, cause: &str) {
+        info!("shutting down: {cause}");
+        for listener in self.poller.take_listeners() {
+            listener.remove_file();
+        }
+        self.stopping = Some(cause.to_owned());
+        self.exit = Some(ExitCode::SUCCESS);
+    }
+}

@@ -1,0 +1,290 @@
+//! A successor: takes over from its predecessor.
+//!
+//! Until it owns the arena it reads nothing of it but the header's words. Between the offer and the
+//! end of its first tick it does nothing that grows with sessions or data.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use handoff::error::HostError;
+use handoff::fence::{ExecutorLock, wait_dead};
+use handoff::host::{SharedWords, SuccessorHost};
+use handoff::keeper_channel::{GenerationEnd, Phase, Serving, UpgradeFailed};
+use handoff::link::Link;
+use handoff::message::{PROTOCOL_MAX, PROTOCOL_MIN, Ticket, Welcome};
+use handoff::owner::{Generation as Number, OwnerWord};
+use handoff::successor::{Offered, Successor, SuccessorLimits};
+use shm::header::Words;
+use shm::{Arena, U64, field};
+use tracing::{error, info, warn};
+
+use super::orders::say;
+use super::serving::{EVENTS, Generation};
+use super::words::HandoffWords;
+use crate::config::ConfigValues;
+use crate::executor::{Executor, State};
+use crate::net::{Connection, Listener, Poller, Ready, Socket, Source};
+use crate::role::Succession;
+use crate::root::{self, HandoffState, Root};
+use crate::version;
+
+/// Bytes of the arena whose pages are entered into the page table in one call.
+const PREFAULT_STEP: u64 = 64 << 20;
+
+/// Turns in the first tick: enough to serve the busiest at once, few enough for the freeze to end.
+const FIRST_TURNS: usize = 4;
+
+/// How long the lock of an earlier generation of the same parity may still be held.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What arrives before the offer.
+struct Arriving {
+    poller: Poller,
+    arena: Option<Arena>,
+    words: Option<HandoffWords>,
+    lock: Option<ExecutorLock<'static>>,
+    ready: Vec<Ready>,
+}
+
+impl Arriving {
+    fn words(&self) -> HandoffWords {
+        self.words.expect("the arena arrives before anything that needs its words")
+    }
+
+    /// Empties the poll into the queue of connections that may have something to read, so that the
+    /// flood of first reports does not have to be worked off in the freeze.
+    fn drain_poll(&mut self) -> io::Result<()> {
+        loop {
+            self.ready.clear();
+            self.poller.wait(Some(Duration::ZERO), &mut self.ready)?;
+            if self.ready.is_empty() {
+                return Ok(());
+            }
+            for event in &self.ready {
+                if let Source::Client(slot) = event.source {
+                    if let Some(connection) = self.poller.get_mut(slot) {
+                        connection.peer_closed |= event.peer_closed;
+                    }
+                    self.poller.enqueue(slot);
+                }
+            }
+        }
+    }
+}
+
+impl SharedWords for Arriving {
+    fn owner_word(&self) -> &std::sync::atomic::AtomicU64 {
+        self.words().owner()
+    }
+
+    fn executor_word(&self, generation: Number) -> &std::sync::atomic::AtomicU32 {
+        self.words().executor(generation)
+    }
+}
+
+impl SuccessorHost for Arriving {
+    fn arena(&mut self, _payload: &[u8], fds: Vec<OwnedFd>) -> Result<(), HostError> {
+        let [fd] = <[OwnedFd; 1]>::try_from(fds)
+            .map_err(|fds| format!("the arena came with {} descriptors", fds.len()))?;
+        let arena = Arena::from_fd(fd, super::FINGERPRINT)?;
+        self.words = Some(HandoffWords(Words::leak(&arena)));
+        self.arena = Some(arena);
+        Ok(())
+    }
+
+    fn listeners(&mut self, listeners: Vec<(Vec<u8>, OwnedFd)>) -> Result<(), HostError> {
+        for (description, fd) in listeners {
+            self.poller.add_listener(Listener::from_parts(&description, fd)?)?;
+        }
+        Ok(())
+    }
+
+    fn socket(&mut self, ticket: Ticket, fd: OwnedFd) -> Result<(), HostError> {
+        let connection = Connection::new(Socket::from_fd(fd)?, ticket.cookie);
+        Ok(self.poller.insert(ticket.slot, connection)?)
+    }
+
+    fn closed(&mut self, ticket: Ticket) {
+        // The predecessor has shut it down: only the duplicate has to go.
+        if self.poller.ticket(ticket.slot) == Some(ticket) {
+            self.poller.remove(ticket.slot);
+        }
+    }
+
+    fn prepare(&mut self, welcome: &Welcome) -> Result<(), HostError> {
+        let arena = self.arena.as_ref().ok_or("there is no arena yet")?;
+        prefault(arena);
+        let number = Number::new(welcome.to).ok_or("there is no such generation")?;
+        let word = self.words().executor(number);
+        if !wait_dead(word, LOCK_PATIENCE)? {
+            return Err("the lock of an earlier generation is still held".into());
+        }
+        self.lock = Some(ExecutorLock::acquire(word, number)?);
+        self.drain_poll()?;
+        Ok(())
+    }
+
+    fn executor_lock(&self) -> Option<&ExecutorLock<'_>> {
+        self.lock.as_ref()
+    }
+}
+
+/// Enters the pages that are backed into this process's page table, so that the first commands do
+/// not fault on each of them.
+fn prefault(arena: &Arena) {
+    let mapping = arena.mapping();
+    let mut at = 0;
+    while let Some((start, end)) = mapping.next_backed(at) {
+        let mut from = start;
+        while from < end {
+            let length = (end - from).min(PREFAULT_STEP);
+            mapping.populate(from, length);
+            from += length;
+        }
+        at = end;
+    }
+}
+
+/// Takes over, runs the first tick and says SERVING. On an error the keeper has been told, and this
+/// process owns nothing.
+pub fn take_over(channel: &GenerationEnd, succession: Succession) -> Result<Generation, ()> {
+    let upgrade = succession.upgrade;
+    let failed = |phase: Phase, reason: String| {
+        error!("the upgrade has failed: {reason}");
+        say(channel, UpgradeFailed { upgrade, phase, reason }.into());
+    };
+    let Succession { generation, keeper_pid, link, .. } = succession;
+    let (mut arriving, mut successor) =
+        prepare(link).map_err(|reason| failed(Phase::Start, reason))?;
+    let offered = successor
+        .receive(&mut arriving)
+        .map_err(|error| failed(Phase::PreCopy, error.to_string()))?;
+    let (mut serving, unknown) =
+        match own(&mut successor, arriving, &offered, generation, keeper_pid) {
+            Ok(owned) => owned,
+            Err(reason) => {
+                failed(Phase::Freeze, reason);
+                return Err(());
+            }
+        };
+    serving.first_tick();
+    let connections = serving.poller.open();
+    let freeze = match successor.serving(serving.number, connections) {
+        Ok(freeze) => freeze,
+        Err(error) => {
+            warn!("the predecessor cannot be told that this generation serves: {error}");
+            Duration::ZERO
+        }
+    };
+    for name in unknown {
+        warn!("this build does not know the directive {name}, or its value: it has its default");
+    }
+    serving.report(channel, upgrade, freeze);
+    Ok(serving)
+}
+
+fn prepare(link: OwnedFd) -> Result<(Arriving, Successor), String> {
+    let poller = Poller::new(EVENTS).map_err(|e| e.to_string())?;
+    let arriving = Arriving {
+        poller,
+        arena: None,
+        words: None,
+        lock: None,
+        ready: Vec::with_capacity(EVENTS),
+    };
+    let link = Link::new(link).map_err(|e| e.to_string())?;
+    let limits = SuccessorLimits::default();
+    Ok((arriving, Successor::new(link, super::handoff_identity(), limits)))
+}
+
+/// Takes the arena by the owner word, and makes everything that serves from what has arrived.
+fn own(
+    successor: &mut Successor,
+    arriving: Arriving,
+    offered: &Offered,
+    generation: u64,
+    keeper_pid: u32,
+) -> Result<(Generation, Vec<String>), String> {
+    let words = arriving.words();
+    let Arriving { poller, arena: Some(arena), lock: Some(lock), .. } = arriving else {
+        return Err("the predecessor offered before everything had arrived".into());
+    };
+    successor
+        .take(OwnerWord::new(words.owner()), &lock, offered)
+        .map_err(|error| error.to_string())?;
+    // From here on this process owns the arena, and failing is dying: the predecessor notices.
+    let (config, unknown) = load_config(&arena);
+    let mut state = State::new(config, generation, keeper_pid);
+    state.addresses = poller.listeners().iter().map(Listener::address).collect();
+    let executor = Executor::new(arena, state).map_err(|error| error.to_string())?;
+    Ok((Generation::new(executor, poller, words, lock, offered.to), unknown))
+}
+
+/// The configuration that the predecessor left in the arena.
+pub(super) fn load_config(arena: &Arena) -> (ConfigValues, Vec<String>) {
+    let record = arena.get(root::of(arena));
+    if record.config.get().is_null() {
+        return Default::default();
+    }
+    let length = record.config_len.get().to_native() as usize;
+    let bytes = arena.bytes(record.config.get(), length);
+    ConfigValues::from_archive(bytes).unwrap_or_else(|error| {
+        error!("the configuration in the arena cannot be read: {error}; defaults are in force");
+        Default::default()
+    })
+}
+
+impl Generation {
+    /// The first tick: whoever is known to have sent something comes first.
+    fn first_tick(&mut self) {
+        let mut ready = Vec::with_capacity(EVENTS);
+        if let Err(e) = self.poller.wait(Some(Duration::ZERO), &mut ready) {
+            warn!("the first poll has failed: {e}");
+        }
+        for event in ready {
+            match event.source {
+                Source::Client(slot) => {
+                    if let Some(connection) = self.poller.get_mut(slot) {
+                        connection.peer_closed |= event.peer_closed;
+                    }
+                    self.poller.enqueue(slot);
+                }
+                Source::Listener(number) => self.accept_again.push(number),
+                Source::Keeper | Source::Link => {}
+            }
+        }
+        self.work_off_queue(FIRST_TURNS);
+    }
+
+    /// After the freeze: tells the keeper, and does what could wait.
+    fn report(&mut self, channel: &GenerationEnd, upgrade: u64, freeze: Duration) {
+        let addresses = self.executor.state.addresses.clone();
+        let freeze_us = freeze.as_micros() as u64;
+        let serving = Serving {
+            upgrade,
+            pid: std::process::id(),
+            generation: u64::from(self.number.get()),
+            connections: u64::from(self.poller.open()),
+            freeze_us,
+            version: version::VERSION.into(),
+            build: version::BUILD.into(),
+            fingerprint: super::fingerprint_text(),
+            handoff_versions: (PROTOCOL_MIN, PROTOCOL_MAX),
+            addresses: addresses.into_iter().take(64).collect(),
+        };
+        say(channel, serving.into());
+        info!("generation {} serves after a freeze of {freeze_us} us", self.number);
+        self.executor.arena.start_grower(true);
+        self.inherited = true;
+        let state = field!(self.executor.root(), Root.handoff);
+        let number = U64::from_native(u64::from(self.number.get()));
+        let noted = self
+            .executor
+            .arena
+            .transact(|tx| tx.set(field!(state, HandoffState.generation), number));
+        if noted.is_err() {
+            warn!("the number of the generation cannot be noted: the arena is full");
+        }
+    }
+}

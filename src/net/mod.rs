@@ -1,0 +1,15 @@
+//! The network: listeners, client connections and the poll. It knows no command and no key.
+//!
+//! | module | what |
+//! | --- | --- |
+//! | [`listener`] | binding, accepting |
+//! | [`connection`] | one client's socket |
+//! | [`poller`] | the poll, and which connection stands behind which token |
+
+pub mod connection;
+pub mod listener;
+pub mod poller;
+
+pub use connection::{Connection, Socket};
+pub use listener::{Listener, ListenerError};
+pub use poller::{Poller, Ready, Source};
