@@ -11,7 +11,9 @@ use handoff::fence::{Fenced, ProcessHandle, wait_dead};
 use handoff::host::{
     Failure, Parcel, PredecessorHost, Quiesced, Recovery, SharedWords, Status, Summary, Wake,
 };
-use handoff::keeper_channel::{GenerationEnd, Goodbye, Phase, Progress, Upgrade, UpgradeFailed};
+use handoff::keeper_channel::{
+    GenerationEnd, Goodbye, KeeperToGeneration, Phase, Progress, Upgrade, UpgradeFailed,
+};
 use handoff::link::Link;
 use handoff::message::Ticket;
 use handoff::owner::{Generation as Number, OwnerWord};
