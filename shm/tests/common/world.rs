@@ -373,7 +373,9 @@ pub fn read(arena: &Arena) -> Result<Model, String> {
 pub fn check(arena: &Arena) -> Result<(), String> {
     let root = root(arena);
     let mut checker = Checker::new(arena);
-    checker.mark(root, size_of::<Root>() as u64, "root");
+    if !checker.mark(root, size_of::<Root>() as u64, "root") {
+        return Err(checker.finish().findings.join("; "));
+    }
     for table in [field!(root, Root.table), field!(root, Root.dead)] {
         mark_table(&mut checker, table, "table", |checker, entry| {
             checker.mark(entry, size_of::<Entry>() as u64, "entry");

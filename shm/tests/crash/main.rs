@@ -151,7 +151,7 @@ fn step_through(ops: &[Op]) -> Result<Stats, String> {
 fn random_ops(seed: u64) -> Vec<Op> {
     let mut random = Random(seed);
     // Most runs are of small contents: a large one takes tens of thousands of stores.
-    let large = if seed % 4 == 0 { 9_000 } else { 300 };
+    let large = if seed.is_multiple_of(4) { 9_000 } else { 300 };
     (0..16).map(|_| world::random_op(&mut random, large, 0)).collect()
 }
 
