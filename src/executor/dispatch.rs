@@ -179,9 +179,9 @@ pub fn reply_error(cx: &mut Cx<'_>, fail: &Fail) {
     let counters = field!(cx.root, Root.counters);
     cx.count(field!(counters, Counters.errors), 1);
     match fail {
-        Fail::Err(text) => cx.reply.error(text.as_bytes()),
-        Fail::Bytes(text) => cx.reply.error(text),
-        Fail::Oom => cx.reply.error(b"OOM command not allowed: the arena is full"),
+        Fail::Err(text) => cx.reply.coded_error(text.as_bytes()),
+        Fail::Bytes(text) => cx.reply.coded_error(text),
+        Fail::Oom => cx.reply.coded_error(b"OOM command not allowed: the arena is full"),
     }
 }
 

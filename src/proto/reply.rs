@@ -158,6 +158,11 @@ impl<'a, S: Sink + ?Sized> Reply<'a, S> {
         self.line(prefix, message);
     }
 
+    /// [`Self::error`] with a message that begins with its code, without the `-` before it.
+    pub fn coded_error(&mut self, message: impl AsRef<[u8]>) {
+        self.line(b"-", trim_line_ends(message.as_ref()));
+    }
+
     /// An integer.
     #[inline]
     pub fn integer(&mut self, value: i64) {
