@@ -120,7 +120,7 @@ fn tables_and_blobs(arena: &mut Arena, root: u64) {
     // A bucket with entries: its first slot.
     let slot = (0..62 * 8)
         .map(|i| segment + 64 + i * 8)
-        .find(|at| (at - segment) % 64 != 0 && peek(arena, *at) != 0)
+        .find(|at| !(at - segment).is_multiple_of(64) && peek(arena, *at) != 0)
         .unwrap();
     let content = peek(arena, slot);
     found(arena, slot, |_| 0, "in use but unreachable");

@@ -1,0 +1,222 @@
+//! What the arena's operations cost: `cargo bench -p shm`, or with `-- NAME` those whose names hold
+//! it. The best of several rounds is printed, since other load on the machine only ever adds.
+//! `HOTREDIS_BENCH_MILLIONS` sets the entries of the large table (10).
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use shm::check::{Checker, mark_table};
+use shm::table::{self, Table};
+use shm::{Arena, Off, Options, Slot, U64};
+
+const ROUNDS: usize = 7;
+
+fn arena() -> Arena {
+    Arena::create(&Options { grow_ahead: true, ..Options::default() }).unwrap().0
+}
+
+fn wanted(name: &str) -> bool {
+    let named: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
+    named.is_empty() || named.iter().any(|n| name.contains(n.as_str()))
+}
+
+fn report(name: &str, time: Duration, count: u64) {
+    println!("{name:<44} {:>10.1} ns", time.as_nanos() as f64 / count as f64);
+}
+
+/// Times `count` operations, several rounds of them.
+fn bench(name: &str, count: u64, mut round: impl FnMut()) {
+    if !wanted(name) {
+        return;
+    }
+    let timed = |_| {
+        let begun = Instant::now();
+        round();
+        begun.elapsed()
+    };
+    let best = (0..ROUNDS).map(timed).min().unwrap_or_default();
+    report(name, best, count);
+}
+
+fn transactions() {
+    const N: u64 = 1_000_000;
+    let mut arena = arena();
+    bench("begin and commit, nothing changed", N, || {
+        for i in 0..N {
+            arena.begin().commit(black_box(&[i; 4]));
+        }
+    });
+    let words: Off<Slot<U64>> = arena.transact(|tx| Ok(tx.alloc(1024)?.off().cast())).unwrap();
+    bench("set of a word (100 a transaction)", N, || {
+        for i in 0..N / 100 {
+            let mut tx = arena.begin();
+            for word in 0..100 {
+                tx.set(words.nth(word), U64::from_native(i)).unwrap();
+            }
+            tx.commit(&[i; 4]);
+        }
+    });
+    bench("write of 100 bytes (10 a transaction)", N, || {
+        for i in 0..N / 10 {
+            let mut tx = arena.begin();
+            for _ in 0..10 {
+                tx.write(words.cast(), black_box(&[7; 100])).unwrap();
+            }
+            tx.commit(&[i; 4]);
+        }
+    });
+    bench("begin, one set, commit", N, || {
+        for i in 0..N {
+            let mut tx = arena.begin();
+            tx.set(words, U64::from_native(i)).unwrap();
+            tx.commit(&[i; 4]);
+        }
+    });
+}
+
+fn allocator() {
+    const N: u64 = 1_000_000;
+    let mut arena = arena();
+    for size in [16, 48, 200, 4032] {
+        let name = format!("alloc and free of {size} bytes, a transaction each");
+        bench(&name, N, || {
+            for i in 0..N {
+                let mut tx = arena.begin();
+                let block = tx.alloc(black_box(size)).unwrap();
+                tx.commit(&[i; 4]);
+                let mut tx = arena.begin();
+                tx.free(block.off()).unwrap();
+                tx.commit(&[i; 4]);
+            }
+        });
+    }
+    let mut blocks = Vec::with_capacity(N as usize);
+    bench("alloc of a million blocks, then free", N, || {
+        blocks.clear();
+        for i in 0..N {
+            let mut tx = arena.begin();
+            blocks.push(tx.alloc(24 + i % 40).unwrap().off());
+            tx.commit(&[i; 4]);
+        }
+        for block in &blocks {
+            let mut tx = arena.begin();
+            tx.free(*block).unwrap();
+            tx.commit(&[0; 4]);
+        }
+    });
+    bench("alloc and free of 1 MiB", 1_000, || {
+        for _ in 0..1_000 {
+            let block = arena.transact(|tx| tx.alloc(1 << 20).map(|fresh| fresh.off())).unwrap();
+            arena.transact(|tx| tx.free(block)).unwrap();
+        }
+    });
+}
+
+fn mixed(n: u64) -> u64 {
+    let n = (n ^ n >> 31).wrapping_mul(0x7fb5_d329_728e_a185);
+    (n ^ n >> 27).wrapping_mul(0x81da_def4_bc2d_d44d)
+}
+
+fn insert(arena: &mut Arena, table: Off<Table>, n: u64) {
+    let mut tx = arena.begin();
+    let entry = tx.alloc(24).unwrap();
+    tx.init(&entry, 0, U64::from_native(n));
+    table::insert(&mut tx, table, mixed(n), entry.off()).unwrap();
+    tx.commit(&[n; 4]);
+}
+
+fn tables() {
+    const N: u64 = 1_000_000;
+    let mut arena = arena();
+    let table: Off<Table> = arena.transact(|tx| tx.alloc_record(Table::EMPTY)).unwrap();
+    if !["find", "random", "scan"].iter().any(|name| wanted(name)) {
+        return;
+    }
+    (0..N).for_each(|n| insert(&mut arena, table, n));
+    let find = |n: u64| {
+        table::find(&arena, table, mixed(n), |v, e| v.read(e.cast::<U64>()).to_native() == n)
+    };
+    bench("find, hit, 1 M entries, in random order", N, || {
+        for i in 0..N {
+            assert!(black_box(find(mixed(i) % N)).is_some());
+        }
+    });
+    bench("find, miss, 1 M entries", N, || {
+        for i in 0..N {
+            assert!(black_box(find(N + i)).is_none());
+        }
+    });
+    let mut state = 0;
+    bench("random entry, 1 M entries", N / 10, || {
+        for _ in 0..N / 10 {
+            let random = || {
+                state += 1;
+                mixed(state)
+            };
+            black_box(table::random_entry(&arena, table, random));
+        }
+    });
+    bench("scan, by entry", N, || {
+        let (mut cursor, mut seen) = (0, 0);
+        loop {
+            let step = table::scan_step(&arena, table, cursor, |_, _| seen += 1);
+            cursor = step.cursor;
+            if cursor == 0 {
+                break;
+            }
+        }
+        assert_eq!(seen, N);
+    });
+}
+
+/// Inserts one by one into a table that grows: the mean, and the longest that one took.
+fn growth() {
+    if !wanted("insert") {
+        return;
+    }
+    let millions = std::env::var("HOTREDIS_BENCH_MILLIONS").ok().and_then(|m| m.parse().ok());
+    let n = millions.unwrap_or(10) * 1_000_000;
+    let mut arena = arena();
+    let table: Off<Table> = arena.transact(|tx| tx.alloc_record(Table::EMPTY)).unwrap();
+    let (begun, mut times) = (Instant::now(), Vec::with_capacity(n as usize));
+    let mut last = Instant::now();
+    for i in 0..n {
+        insert(&mut arena, table, i);
+        let now = Instant::now();
+        times.push((now - last).as_nanos() as u32);
+        last = now;
+    }
+    report(&format!("insert, mean of {n}, with allocation"), begun.elapsed(), n);
+    times.sort_unstable();
+    for (name, share) in [("99 %", 0.99), ("99.99 %", 0.9999), ("99.9999 %", 0.999_999)] {
+        let at = (times.len() as f64 * share) as usize;
+        println!("{:<44} {:>10} ns", format!("insert, {name} took at most"), times[at]);
+    }
+    println!("{:<44} {:>10} ns", "insert, the slowest", times[times.len() - 1]);
+    let used = arena.used_bytes() as f64 / n as f64;
+    println!("{:<44} {used:>10.1} bytes", "memory by entry (24 of them its own)");
+    check(&arena, table, n);
+}
+
+fn check(arena: &Arena, table: Off<Table>, n: u64) {
+    let begun = Instant::now();
+    let mut checker = Checker::new(arena);
+    checker.mark(table, size_of::<Table>() as u64, "table");
+    mark_table(&mut checker, table, "table", |checker, entry| {
+        checker.mark(entry, 24, "entry");
+    });
+    let report = checker.finish();
+    assert!(report.is_clean(), "{:?}", report.findings);
+    println!(
+        "{:<44} {:>10.1} ms",
+        format!("check of {n} blocks"),
+        begun.elapsed().as_secs_f64() * 1e3
+    );
+}
+
+fn main() {
+    transactions();
+    allocator();
+    tables();
+    growth();
+}
