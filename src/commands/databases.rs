@@ -1,8 +1,11 @@
 //! Commands on whole databases.
 
-use super::not_implemented;
+use super::arguments::{self, NO_DATABASE};
 use super::spec::{CommandSpec, acl, cmd, flag};
-use crate::executor::{Cx, Outcome};
+use crate::executor::{Cx, Fail, Outcome, error};
+use crate::keyspace;
+use crate::root;
+use crate::util::numbers::string2ll;
 
 /// The rows of this family.
 pub static COMMANDS: &[CommandSpec] = &[
@@ -22,21 +25,63 @@ pub static COMMANDS: &[CommandSpec] = &[
 ];
 
 /// `DBSIZE`: return the number of keys in the selected database.
-fn dbsize(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn dbsize(cx: &mut Cx<'_>) -> Outcome {
+    let keys = keyspace::len(&cx.tx, cx.database);
+    cx.reply.integer(keys as i64);
+    Ok(())
 }
 
 /// `FLUSHALL [ASYNC | SYNC]`: remove all keys from all databases.
-fn flushall(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn flushall(cx: &mut Cx<'_>) -> Outcome {
+    check_flush_options(cx)?;
+    for index in 0..cx.tx.get(cx.root).database_count.to_native() {
+        flush(cx, index)?;
+    }
+    // Redis counts the command itself, too.
+    cx.dirty += 1;
+    cx.reply.ok();
+    Ok(())
 }
 
 /// `FLUSHDB [ASYNC | SYNC]`: remove all keys from the current database.
-fn flushdb(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn flushdb(cx: &mut Cx<'_>) -> Outcome {
+    check_flush_options(cx)?;
+    flush(cx, cx.database_index)?;
+    cx.reply.ok();
+    Ok(())
+}
+
+/// `ASYNC` and `SYNC` are the same: what is removed is taken apart in small steps later.
+fn check_flush_options(cx: &Cx<'_>) -> Outcome {
+    match cx.args.len() {
+        1 => Ok(()),
+        2 if cx.args.is(1, "SYNC") || cx.args.is(1, "ASYNC") => Ok(()),
+        _ => Err(error::SYNTAX),
+    }
+}
+
+fn flush(cx: &mut Cx<'_>, index: u32) -> Outcome {
+    let database = root::database(&cx.tx, cx.root, index);
+    cx.dirty += keyspace::len(&cx.tx, database);
+    keyspace::clear(&mut cx.tx, cx.root, database)?;
+    Ok(())
 }
 
 /// `SWAPDB index1 index2`: swaps two Redis databases.
-fn swapdb(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn swapdb(cx: &mut Cx<'_>) -> Outcome {
+    let first = database_number(cx, 1, "ERR invalid first DB index")?;
+    let second = database_number(cx, 2, "ERR invalid second DB index")?;
+    let (_, first) = arguments::database_of(cx, first).ok_or(NO_DATABASE)?;
+    let (_, second) = arguments::database_of(cx, second).ok_or(NO_DATABASE)?;
+    if first != second {
+        keyspace::swap(&mut cx.tx, first, second)?;
+    }
+    cx.dirty += 1;
+    cx.reply.ok();
+    Ok(())
+}
+
+fn database_number(cx: &Cx<'_>, index: usize, wrong: &'static str) -> Result<i32, Fail> {
+    let number = string2ll(cx.arg(index)).and_then(|number| i32::try_from(number).ok());
+    number.ok_or_else(|| wrong.into())
 }

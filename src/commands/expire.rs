@@ -1,8 +1,8 @@
 //! Commands on the time to live of keys.
 
-use super::not_implemented;
 use super::spec::{CommandSpec, acl, at, cmd, flag, key};
-use crate::executor::{Cx, Outcome};
+use super::strings::expiry_options::invalid_expire_time;
+use crate::executor::{Cx, Fail, Outcome};
 
 /// The rows of this family.
 pub static COMMANDS: &[CommandSpec] = &[
@@ -46,49 +46,155 @@ pub static COMMANDS: &[CommandSpec] = &[
         .tips(&["nondeterministic_output"]),
 ];
 
+/// The unit of a time.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unit {
+    Seconds,
+    Milliseconds,
+}
+
+/// What a time is counted from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Base {
+    Now,
+    Epoch,
+}
+
 /// `EXPIRE key seconds [NX | XX | GT | LT]`: set a key's time to live in seconds.
-fn expire(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn expire(cx: &mut Cx<'_>) -> Outcome {
+    set_expiry(cx, Unit::Seconds, Base::Now)
 }
 
 /// `EXPIREAT key unix-time-seconds [NX | XX | GT | LT]`: set the expiration for a key as a UNIX
 /// timestamp.
-fn expireat(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn expireat(cx: &mut Cx<'_>) -> Outcome {
+    set_expiry(cx, Unit::Seconds, Base::Epoch)
 }
 
 /// `EXPIRETIME key`: get the expiration Unix timestamp for a key.
-fn expiretime(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn expiretime(cx: &mut Cx<'_>) -> Outcome {
+    reply_expiry(cx, Unit::Seconds, Base::Epoch)
 }
 
 /// `PERSIST key`: remove the expiration from a key.
-fn persist(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn persist(cx: &mut Cx<'_>) -> Outcome {
+    let key = cx.open(cx.arg(1))?;
+    let expires = key.found.is_some_and(|found| cx.entry(&found).expiry().is_some());
+    if expires {
+        cx.set_expiry(&key, None)?;
+        cx.changed(key.name)?;
+    }
+    cx.reply.integer(i64::from(expires));
+    Ok(())
 }
 
 /// `PEXPIRE key milliseconds [NX | XX | GT | LT]`: set a key's time to live in milliseconds.
-fn pexpire(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn pexpire(cx: &mut Cx<'_>) -> Outcome {
+    set_expiry(cx, Unit::Milliseconds, Base::Now)
 }
 
 /// `PEXPIREAT key unix-time-milliseconds [NX | XX | GT | LT]`: set the expiration for a key as a
 /// UNIX timestamp specified in milliseconds.
-fn pexpireat(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn pexpireat(cx: &mut Cx<'_>) -> Outcome {
+    set_expiry(cx, Unit::Milliseconds, Base::Epoch)
 }
 
 /// `PEXPIRETIME key`: get the expiration Unix timestamp for a key in milliseconds.
-fn pexpiretime(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn pexpiretime(cx: &mut Cx<'_>) -> Outcome {
+    reply_expiry(cx, Unit::Milliseconds, Base::Epoch)
 }
 
 /// `PTTL key`: get the time to live for a key in milliseconds.
-fn pttl(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn pttl(cx: &mut Cx<'_>) -> Outcome {
+    reply_expiry(cx, Unit::Milliseconds, Base::Now)
 }
 
 /// `TTL key`: get the time to live for a key in seconds.
-fn ttl(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn ttl(cx: &mut Cx<'_>) -> Outcome {
+    reply_expiry(cx, Unit::Seconds, Base::Now)
+}
+
+/// Under which conditions the expiry is set.
+#[derive(Clone, Copy, Default)]
+struct Conditions {
+    nx: bool,
+    xx: bool,
+    gt: bool,
+    lt: bool,
+}
+
+impl Conditions {
+    fn parse(cx: &Cx<'_>) -> Result<Conditions, Fail> {
+        let mut conditions = Conditions::default();
+        for at in 3..cx.args.len() {
+            if cx.args.is(at, "NX") {
+                conditions.nx = true;
+            } else if cx.args.is(at, "XX") {
+                conditions.xx = true;
+            } else if cx.args.is(at, "GT") {
+                conditions.gt = true;
+            } else if cx.args.is(at, "LT") {
+                conditions.lt = true;
+            } else {
+                return Err(Fail::Bytes([b"ERR Unsupported option ", cx.arg(at)].concat()));
+            }
+        }
+        if conditions.nx && (conditions.xx || conditions.gt || conditions.lt) {
+            return Err(
+                "ERR NX and XX, GT or LT options at the same time are not compatible".into()
+            );
+        }
+        if conditions.gt && conditions.lt {
+            return Err("ERR GT and LT options at the same time are not compatible".into());
+        }
+        Ok(conditions)
+    }
+
+    /// Whether an expiry may be replaced by `new`. A key without one expires never.
+    fn allow(self, old: Option<i64>, new: i64) -> bool {
+        !(self.nx && old.is_some()
+            || self.xx && old.is_none()
+            || self.gt && old.is_none_or(|old| new <= old)
+            || self.lt && old.is_some_and(|old| new >= old))
+    }
+}
+
+/// The `EXPIRE` family.
+fn set_expiry(cx: &mut Cx<'_>, unit: Unit, base: Base) -> Outcome {
+    let conditions = Conditions::parse(cx)?;
+    let time = cx.int_arg(2)?;
+    let factor = if unit == Unit::Seconds { 1000 } else { 1 };
+    let start = if base == Base::Now { cx.now_ms() } else { 0 };
+    let at = time.checked_mul(factor).and_then(|time| time.checked_add(start));
+    let at = at.ok_or_else(|| invalid_expire_time(cx))?;
+    let key = cx.open(cx.arg(1))?;
+    let old = key.found.and_then(|found| cx.entry(&found).expiry());
+    let Some(found) = key.found.filter(|_| conditions.allow(old, at)) else {
+        cx.reply.integer(0);
+        return Ok(());
+    };
+    if at <= cx.now_ms() {
+        cx.delete(&found)?;
+    } else {
+        cx.set_expiry(&key, Some(at))?;
+    }
+    cx.changed(key.name)?;
+    cx.reply.integer(1);
+    Ok(())
+}
+
+/// The `TTL` family: -2 if the key is not there, -1 if it does not expire.
+fn reply_expiry(cx: &mut Cx<'_>, unit: Unit, base: Base) -> Outcome {
+    let key = cx.look(cx.arg(1))?;
+    let now = if base == Base::Now { cx.now_ms() } else { 0 };
+    let answer = match key.found.map(|found| cx.entry(&found).expiry()) {
+        None => -2,
+        Some(None) => -1,
+        Some(Some(at)) => {
+            let left = (at - now).max(0);
+            if unit == Unit::Seconds { left.saturating_add(500) / 1000 } else { left }
+        }
+    };
+    cx.reply.integer(answer);
+    Ok(())
 }

@@ -1,8 +1,10 @@
 //! Commands on keys of any type.
 
-use super::not_implemented;
+use super::arguments;
 use super::spec::{CommandSpec, acl, at, cmd, flag, key};
-use crate::executor::{Cx, Outcome};
+use crate::executor::{Cx, Outcome, error};
+use crate::keyspace::{self, EntryView, entry};
+use crate::values::string;
 
 /// The rows of this family.
 pub static COMMANDS: &[CommandSpec] = &[
@@ -52,9 +54,49 @@ pub static COMMANDS: &[CommandSpec] = &[
         .tips(&["request_policy:multi_shard", "response_policy:agg_sum"]),
 ];
 
+const SAME_OBJECT: &str = "ERR source and destination objects are the same";
+
 /// `COPY source destination [DB destination-db] [REPLACE]`: copy a key.
-fn copy(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn copy(cx: &mut Cx<'_>) -> Outcome {
+    let (source, target) = (cx.arg(1), cx.arg(2));
+    let (mut index, mut database, mut replace) = (cx.database_index, cx.database, false);
+    let mut at = 3;
+    while at < cx.args.len() {
+        if cx.args.is(at, "REPLACE") {
+            replace = true;
+        } else if cx.args.is(at, "DB") && at + 1 < cx.args.len() {
+            at += 1;
+            (index, database) = arguments::database(cx, at)?;
+        } else {
+            return Err(error::SYNTAX);
+        }
+        at += 1;
+    }
+    if database == cx.database && source == target {
+        return Err(SAME_OBJECT.into());
+    }
+    if !cx.read(source)?.exists() {
+        cx.reply.integer(0);
+        return Ok(());
+    }
+    let old = cx.peek_in(database, index, target)?;
+    if let Some(found) = &old.found {
+        if !replace {
+            cx.reply.integer(0);
+            return Ok(());
+        }
+        keyspace::remove(&mut cx.tx, database, found)?;
+    }
+    // Looked up again, since removing the target has changed a table.
+    let Some(found) = cx.peek(source)?.found else { return Err(error::NO_KEY) };
+    let expiry = cx.entry(&found).expiry();
+    let fresh = string::copy(&mut cx.tx, found.entry, target, expiry)?;
+    let copied = fresh.off().cast();
+    entry::touch(&mut cx.tx, copied, (cx.state.now_ms / 1000) as u32);
+    keyspace::insert(&mut cx.tx, database, old.hash, copied)?;
+    cx.changed_in(index, target)?;
+    cx.reply.integer(1);
+    Ok(())
 }
 
 /// `DEL key [key ...]`: delete a key.
@@ -83,34 +125,109 @@ fn exists(cx: &mut Cx<'_>) -> Outcome {
 }
 
 /// `MOVE key db`: move a key to another database.
-fn move_key(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn move_key(cx: &mut Cx<'_>) -> Outcome {
+    let name = cx.arg(1);
+    let (index, database) = arguments::database(cx, 2)?;
+    if database == cx.database {
+        return Err(SAME_OBJECT.into());
+    }
+    let there = cx.open(name)?.exists() && !cx.peek_in(database, index, name)?.exists();
+    // Looked up again, since a target that had expired was removed.
+    let key = cx.peek(name)?;
+    let Some(found) = key.found.filter(|_| there) else {
+        cx.reply.integer(0);
+        return Ok(());
+    };
+    keyspace::take(&mut cx.tx, cx.database, &found)?;
+    keyspace::insert(&mut cx.tx, database, key.hash, found.entry)?;
+    cx.changed(name)?;
+    cx.changed_in(index, name)?;
+    // Redis counts one change.
+    cx.dirty -= 1;
+    cx.reply.integer(1);
+    Ok(())
 }
 
 /// `RANDOMKEY`: return a random key from the keyspace.
-fn randomkey(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn randomkey(cx: &mut Cx<'_>) -> Outcome {
+    loop {
+        let random = || cx.state.random();
+        let chosen = shm::table::random_entry(&cx.tx, keyspace::keys(cx.database), random);
+        let Some(block) = chosen else {
+            cx.reply.null();
+            return Ok(());
+        };
+        let entry = EntryView::new(&cx.tx, block.cast());
+        if entry.expiry().is_none_or(|at| at > cx.state.now_ms) {
+            cx.reply.bulk(entry.key());
+            return Ok(());
+        }
+        let name = entry.key().to_vec();
+        cx.remove_if_expired(&name)?;
+    }
 }
 
 /// `RENAME key newkey`: rename a key.
-fn rename(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn rename(cx: &mut Cx<'_>) -> Outcome {
+    rename_unless(cx, false)?;
+    cx.reply.ok();
+    Ok(())
 }
 
 /// `RENAMENX key newkey`: rename a key, only if the new key does not exist.
-fn renamenx(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn renamenx(cx: &mut Cx<'_>) -> Outcome {
+    let renamed = rename_unless(cx, true)?;
+    cx.reply.integer(i64::from(renamed));
+    Ok(())
+}
+
+/// Renames a key, unless the other one is there and `new_only` is set. Says whether it did.
+fn rename_unless(cx: &mut Cx<'_>, new_only: bool) -> Result<bool, crate::executor::Fail> {
+    let (from, to) = (cx.arg(1), cx.arg(2));
+    if !cx.open(from)?.exists() {
+        return Err(error::NO_KEY);
+    }
+    if from == to {
+        return Ok(false);
+    }
+    let target = cx.open(to)?;
+    if let Some(found) = &target.found {
+        if new_only {
+            return Ok(false);
+        }
+        cx.delete(found)?;
+    }
+    // Looked up again, since removing the target has changed the table.
+    let Some(found) = cx.peek(from)?.found else { return Err(error::NO_KEY) };
+    let expiry = cx.entry(&found).expiry();
+    let renamed = entry::rename(&mut cx.tx, found.entry, to, expiry)?;
+    keyspace::take(&mut cx.tx, cx.database, &found)?;
+    cx.tx.free(found.entry)?;
+    keyspace::insert(&mut cx.tx, cx.database, target.hash, renamed)?;
+    cx.changed(from)?;
+    cx.changed(to)?;
+    // Redis counts one change.
+    cx.dirty -= 1;
+    Ok(true)
 }
 
 /// `TOUCH key [key ...]`: alters the last access time of a key(s). Returns the number of existing
 /// keys specified.
-fn touch(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn touch(cx: &mut Cx<'_>) -> Outcome {
+    let mut there = 0;
+    for name in cx.args.from(1) {
+        there += i64::from(cx.read(name)?.exists());
+    }
+    cx.reply.integer(there);
+    Ok(())
 }
 
 /// `TYPE key`: determine the type stored at key.
-fn key_type(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn key_type(cx: &mut Cx<'_>) -> Outcome {
+    let key = cx.look(cx.arg(1))?;
+    let name = key.found.map_or("none", |found| cx.entry(&found).kind().type_name());
+    cx.reply.simple(name);
+    Ok(())
 }
 
 /// `UNLINK key [key ...]`: delete a key asynchronously in another thread. Otherwise it is just as

@@ -7,11 +7,13 @@
 //! | [`key_search`] | the keys among a command's arguments |
 //! | `docs` | generated documentation for `COMMAND DOCS` |
 //! | [`help`] | generated texts for `HELP` of the containers |
+//! | [`arguments`] | arguments that several families read in the same way |
 //! | [`errors`] | errors about requests that never reach a handler |
 //!
 //! Nothing here knows a socket. A new family is a file with a `COMMANDS` slice and a line in
 //! [`table`].
 
+pub mod arguments;
 pub mod bitmaps;
 pub mod client;
 pub mod command;

@@ -1,8 +1,10 @@
 //! `OBJECT`: how a value is stored.
 
-use super::not_implemented;
+use super::help;
 use super::spec::{CommandSpec, acl, at, cmd, container, flag, key};
-use crate::executor::{Cx, Outcome};
+use crate::executor::{Cx, Fail, Outcome};
+use crate::keyspace::{EntryView, Found};
+use crate::values::string::{self, Content};
 
 /// The rows of this family.
 pub static COMMANDS: &[CommandSpec] = &[container("object", -2).subcommands(&[
@@ -16,7 +18,7 @@ pub static COMMANDS: &[CommandSpec] = &[container("object", -2).subcommands(&[
         .acl(acl::KEYSPACE)
         .keys(&[at(2).flags(key::RO)])
         .tips(&["nondeterministic_output"]),
-    cmd("object|help", 2, help).flags(flag::LOADING | flag::STALE).acl(acl::KEYSPACE),
+    cmd("object|help", 2, help_text).flags(flag::LOADING | flag::STALE).acl(acl::KEYSPACE),
     cmd("object|idletime", 3, idletime)
         .flags(flag::READONLY)
         .acl(acl::KEYSPACE)
@@ -29,27 +31,90 @@ pub static COMMANDS: &[CommandSpec] = &[container("object", -2).subcommands(&[
         .tips(&["nondeterministic_output"]),
 ])];
 
+/// Looks the key up; replies with null if it is not there.
+fn look(cx: &mut Cx<'_>) -> Result<Option<Found>, Fail> {
+    let found = cx.look(cx.arg(2))?.found;
+    if found.is_none() {
+        cx.reply.null();
+    }
+    Ok(found)
+}
+
 /// `OBJECT ENCODING key`: inspect the internal encoding of a Redis object.
-fn encoding(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn encoding(cx: &mut Cx<'_>) -> Outcome {
+    if let Some(found) = look(cx)? {
+        let encoding = cx.entry(&found).kind().encoding();
+        cx.reply.bulk(encoding.as_bytes());
+    }
+    Ok(())
+}
+
+/// Whether the policy of `maxmemory` counts how often keys are used, instead of when.
+fn counts_use(cx: &Cx<'_>) -> bool {
+    cx.state.config.maxmemory_policy().ends_with("-lfu")
 }
 
 /// `OBJECT FREQ key`: get the logarithmic access frequency counter of a Redis object.
-fn freq(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn freq(cx: &mut Cx<'_>) -> Outcome {
+    if look(cx)?.is_none() {
+        return Ok(());
+    }
+    if !counts_use(cx) {
+        return Err("ERR An LFU maxmemory policy is not selected, access frequency not tracked. \
+             Please note that when switching between policies at runtime LRU and LFU data will \
+             take some time to adjust."
+            .into());
+    }
+    // Without eviction nothing needs the counter, so none is kept.
+    cx.reply.integer(0);
+    Ok(())
 }
 
 /// `OBJECT HELP`: show helpful text about the different subcommands.
-fn help(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn help_text(cx: &mut Cx<'_>) -> Outcome {
+    help::reply(&mut cx.reply, "object");
+    Ok(())
 }
 
 /// `OBJECT IDLETIME key`: get the time since a Redis object was last accessed.
-fn idletime(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn idletime(cx: &mut Cx<'_>) -> Outcome {
+    let Some(found) = look(cx)? else { return Ok(()) };
+    if counts_use(cx) {
+        return Err("ERR An LFU maxmemory policy is selected, idle time not tracked. Please note \
+             that when switching between policies at runtime LRU and LFU data will take some time \
+             to adjust."
+            .into());
+    }
+    let idle = idle_seconds(cx, &found);
+    cx.reply.integer(idle);
+    Ok(())
+}
+
+/// Seconds since a key was used.
+pub(super) fn idle_seconds(cx: &Cx<'_>, found: &Found) -> i64 {
+    let now = (cx.now_ms() / 1000) as u32;
+    let idle = now.wrapping_sub(cx.entry(found).access());
+    // The clock may have been set back.
+    i64::from(idle as i32).max(0)
 }
 
 /// `OBJECT REFCOUNT key`: get the number of references to the value of the key.
-fn refcount(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn refcount(cx: &mut Cx<'_>) -> Outcome {
+    if let Some(found) = look(cx)? {
+        let count = reference_count(cx, &found);
+        cx.reply.integer(count);
+    }
+    Ok(())
+}
+
+/// What Redis would say: small integers are shared there, unless eviction needs to know of each
+/// key's use.
+pub(super) fn reference_count(cx: &Cx<'_>, found: &Found) -> i64 {
+    const SHARED: i64 = i32::MAX as i64;
+    let policy = cx.state.config.maxmemory_policy();
+    let shares = cx.state.maxmemory == 0 || !(policy.ends_with("lru") || policy.ends_with("lfu"));
+    match string::content(&EntryView::new(&cx.tx, found.entry)) {
+        Some(Content::Int(0..10_000)) if shares => SHARED,
+        _ => 1,
+    }
 }

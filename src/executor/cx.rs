@@ -208,6 +208,17 @@ impl<'a> Cx<'a> {
         Ok(Key { name, hash, found })
     }
 
+    /// Removes a key of the session's database if it has expired.
+    pub fn remove_if_expired(&mut self, name: &[u8]) -> Result<bool, Fail> {
+        let hash = self.tx.hash(name);
+        let (database, now) = (self.database, self.state.now_ms);
+        let removed = keyspace::expire::remove_expired(&mut self.tx, database, hash, name, now)?;
+        if removed {
+            self.expired(self.database_index, name)?;
+        }
+        Ok(removed)
+    }
+
     #[cold]
     fn expired(&mut self, index: u32, name: &[u8]) -> Result<(), Fail> {
         let counters = field!(self.root, Root.counters);

@@ -250,11 +250,22 @@ pub fn reshape(
     old: Off<Entry>,
     expiry: Option<i64>,
 ) -> Result<Off<Entry>, OutOfMemory> {
-    let (key, kind, value_off, value_len, access) = {
+    let key = EntryView::new(tx, old).key().to_vec();
+    rename(tx, old, &key, expiry)
+}
+
+/// [`reshape`], and another key.
+pub fn rename(
+    tx: &mut Tx<'_>,
+    old: Off<Entry>,
+    key: &[u8],
+    expiry: Option<i64>,
+) -> Result<Off<Entry>, OutOfMemory> {
+    let (kind, value_off, value_len, access) = {
         let entry = EntryView::new(tx, old);
-        (entry.key().to_vec(), entry.kind(), entry.value_off(), entry.value_len(), entry.access())
+        (entry.kind(), entry.value_off(), entry.value_len(), entry.access())
     };
-    let fresh = create(tx, &key, kind, expiry, value_len as u32)?;
+    let fresh = create(tx, key, kind, expiry, value_len as u32)?;
     tx.init_copy(&fresh, value_at(key.len(), expiry.is_some()), value_off, value_len as u64);
     let off = fresh.off().cast();
     touch(tx, off, access);
