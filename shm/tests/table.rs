@@ -225,10 +225,7 @@ fn too_many_equal_hashes_are_out_of_memory() {
     }
     numbers.check(&model);
     let mut same = (0..).map(|i| i * 40).filter(|n| !model.contains_key(n)).take(100);
-    let full = same.by_ref().find_map(|n| match numbers.insert(n) {
-        Ok(()) => None,
-        Err(OutOfMemory) => Some(n),
-    });
+    let full = same.find(|n| numbers.insert(*n).is_err());
     assert!(full.is_some_and(|n| n <= 40 * 28), "{full:?}");
     let mut all = BTreeMap::new();
     table::for_each(&numbers.arena, numbers.table, |v, e| {
