@@ -240,16 +240,13 @@ fn a_full_file_system_is_out_of_memory_and_no_signal() {
             return SKIPPED;
         }
         for grow_ahead in [false, true] {
-            let file = Some(folder.0.join(format!("arena-{grow_ahead}")));
-            let mut arena = world::new_world(&Options {
-                file: file.clone(),
-                reserve: 0,
-                grow_ahead,
-                ..Options::default()
-            });
+            let path = folder.0.join(format!("arena-{grow_ahead}"));
+            let file = Some(path.clone());
+            let options = Options { file, reserve: 0, grow_ahead, ..Options::default() };
+            let mut arena = world::new_world(&options);
             assert_eq!(fill_and_empty(&mut arena), 3);
             drop(arena);
-            std::fs::remove_file(file.unwrap()).unwrap();
+            std::fs::remove_file(path).unwrap();
         }
         0
     });

@@ -122,6 +122,11 @@ pub fn root(view: &View) -> Off<Root> {
     view.root().cast()
 }
 
+/// Depth of the table's directory.
+pub fn depth(view: &View) -> u32 {
+    view.get(root(view)).table.depth.get().to_native()
+}
+
 fn blob_at(root: Off<Root>, index: usize) -> Off<Blob> {
     field!(root, Root.blobs).cast::<Blob>().nth((index % 2) as u64)
 }

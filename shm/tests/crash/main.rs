@@ -37,6 +37,8 @@ struct Stats {
     stops: u64,
     recoveries: u64,
     nested: u64,
+    /// Depth of the table's directory after each transaction.
+    depths: Vec<u32>,
 }
 
 struct Run {
@@ -101,24 +103,29 @@ impl Run {
     }
 }
 
-/// Steps through a sequence of transactions; an error describes the first violation.
-fn step_through(ops: &[Op]) -> Result<Stats, String> {
+/// Does the operations of `setup` at full speed, then steps through those of `ops`; an error
+/// describes the first violation.
+fn step_through(setup: &[Op], ops: &[Op]) -> Result<Stats, String> {
     let mut reference = world::new_world(&options());
+    let mut arena = world::new_world(&options());
     let mut model = Model::default();
-    let mut states = vec![model.clone()];
-    reference.begin().commit(&[0, !0, 0, 0]);
+    for op in setup {
+        world::run(&mut reference, op, 0, Some(&mut model)).map_err(|e| e.to_string())?;
+        world::run(&mut arena, op, 0, None).map_err(|e| e.to_string())?;
+    }
+    arena.begin().commit(&[0, !0, 0, 0]);
+    let (mut states, mut depths) = (vec![model.clone()], vec![world::depth(&reference)]);
     for (i, op) in ops.iter().enumerate() {
         world::run(&mut reference, op, i as u64 + 1, Some(&mut model))
             .map_err(|e| e.to_string())?;
         states.push(model.clone());
+        depths.push(world::depth(&reference));
     }
-    let mut arena = world::new_world(&options());
-    arena.begin().commit(&[0, !0, 0, 0]);
     let mut run = Run {
         states,
         copy: Arena::create(&options()).unwrap().0,
         recovering: Arena::create(&options()).unwrap().0,
-        stats: Stats::default(),
+        stats: Stats { depths, ..Stats::default() },
         committed: 0,
         all: std::env::var_os("HOTREDIS_CRASH_ALL").is_some(),
     };
@@ -148,38 +155,71 @@ fn step_through(ops: &[Op]) -> Result<Stats, String> {
     Ok(run.stats)
 }
 
-fn random_ops(seed: u64) -> Vec<Op> {
+/// Random operations to begin with, and some to be stepped through.
+fn random_ops(seed: u64) -> (Vec<Op>, Vec<Op>) {
     let mut random = Random(seed);
+    let setup = (0..seed % 3 * 20).map(|_| world::random_op(&mut random, 20_000, 0)).collect();
     // Most runs are of small contents: a large one takes tens of thousands of stores.
     let large = if seed.is_multiple_of(4) { 9_000 } else { 300 };
-    (0..16).map(|_| world::random_op(&mut random, large, 0)).collect()
+    (setup, (0..12).map(|_| world::random_op(&mut random, large, 0)).collect())
 }
 
-fn run_seeds(seeds: impl Iterator<Item = u64>, end: Option<Instant>) {
-    for seed in seeds {
-        let begun = Instant::now();
-        match step_through(&random_ops(seed)) {
-            Ok(stats) => println!("seed {seed}: {stats:?} in {:?}", begun.elapsed()),
-            Err(why) => panic!("seed {seed}: {why}"),
+/// Everything once that random operations come to seldom: segments that split and double the
+/// directory, and that join and cut it; a table taken apart; a blob that becomes one of parts; spans
+/// given back, punched, and filled again; a large block.
+fn rare_ops() -> (Vec<Op>, Vec<Op>) {
+    let put = |key: u64, room| Op::Put { key, value: vec![key as u8; 9], room };
+    let mut setup: Vec<Op> = (0..54).map(|key| put(key, 0)).collect();
+    setup.push(Op::Write { blob: 0, at: 16_000, content: vec![1; 300] });
+    let mut ops = vec![Op::Several((54..75).map(|key| put(key, 0)).collect())];
+    ops.push(Op::Several((5..75).map(|key| Op::Remove { key }).collect()));
+    ops.extend((0..4).map(|_| Op::Shrink { hash: 0, steps: 20 }));
+    ops.push(Op::Append { blob: 0, content: vec![2; 100] });
+    ops.push(put(80, 100_000));
+    ops.push(Op::Remove { key: 80 });
+    ops.push(Op::Maintain);
+    ops.push(Op::Several(vec![put(81, 60_000), Op::Failing(vec![put(82, 100_000)])]));
+    ops.push(Op::Swing);
+    ops.extend([Op::Drain { limit: 4 }, Op::Drain { limit: 40 }, Op::Clear { blob: 0, limit: 1 }]);
+    (setup, ops)
+}
+
+fn run_one(name: &str, (setup, ops): (Vec<Op>, Vec<Op>)) -> Stats {
+    let begun = Instant::now();
+    match step_through(&setup, &ops) {
+        Ok(stats) => {
+            println!("{name}: {stats:?} in {:?}", begun.elapsed());
+            stats
         }
-        if end.is_some_and(|end| Instant::now() > end) {
-            break;
-        }
+        Err(why) => panic!("{name}: {why}"),
     }
 }
 
 #[test]
 fn every_store_leaves_the_state_before_or_after() {
-    run_seeds(1..=6, None);
-    if let Some(seconds) = std::env::var("HOTREDIS_CRASH_SECONDS").ok().and_then(|s| s.parse().ok())
-    {
-        run_seeds(1000.., Some(Instant::now() + Duration::from_secs(seconds)));
+    for seed in 1..=6 {
+        run_one(&format!("seed {seed}"), random_ops(seed));
     }
+    let seconds = std::env::var("HOTREDIS_CRASH_SECONDS").ok().and_then(|s| s.parse().ok());
+    let end = Instant::now() + Duration::from_secs(seconds.unwrap_or(0));
+    for seed in 1000.. {
+        if Instant::now() >= end {
+            break;
+        }
+        run_one(&format!("seed {seed}"), random_ops(seed));
+    }
+}
+
+#[test]
+fn every_store_of_rare_operations_leaves_the_state_before_or_after() {
+    let depths = run_one("rare operations", rare_ops()).depths;
+    assert!(depths.windows(2).any(|d| d[0] < d[1]), "no directory was doubled: {depths:?}");
+    assert!(depths.windows(2).any(|d| d[0] > d[1]), "no directory was cut: {depths:?}");
 }
 
 #[test]
 fn a_store_before_its_log_entry_is_detected() {
     let ops = [Op::SetWord { index: 0, value: 5 }, Op::Broken];
-    let why = step_through(&ops).expect_err("a broken transaction passed");
+    let why = step_through(&[], &ops).expect_err("a broken transaction passed");
     assert!(why.contains("holds another one"), "{why}");
 }
