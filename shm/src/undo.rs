@@ -191,3 +191,32 @@ impl View {
         restored
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_word_holds_what_was_put_in() {
+        for freeing in [false, true] {
+            for which in [false, true] {
+                for frees in [0, 1, 77, FIELD] {
+                    for undo in [0, 1, 1 << 20, FIELD] {
+                        let state = State { freeing, which, frees, undo };
+                        assert_eq!(State::decode(state.encode()), state);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_entry_holds_any_offset_and_length() {
+        for offset in [0, 8, layout::HEAP, layout::MAX_RESERVE - 1] {
+            for bytes in [1, 8, MAX_ENTRY] {
+                let entry = entry(offset, bytes);
+                assert_eq!((entry >> 20, (entry & 0xf_ffff) as usize), (offset, bytes));
+            }
+        }
+    }
+}

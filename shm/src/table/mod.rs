@@ -246,3 +246,56 @@ pub fn segment_hint(view: &View, table: Off<Table>, hash: u64) -> Option<Off<Hin
     let segment = segment_of(view, table, hash);
     (!segment.is_null()).then(|| field!(segment, SegmentHeader.hint))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::change::Image;
+    use super::*;
+
+    fn content(n: u64, tag: u64) -> SlotContent {
+        SlotContent { entry: Off::new(block(n)), displacement: 0, tag }
+    }
+
+    fn block(n: u64) -> u64 {
+        crate::layout::HEAP + n * 8
+    }
+
+    #[test]
+    fn a_slot_holds_any_entry() {
+        for offset in [8, crate::layout::HEAP, crate::layout::MAX_RESERVE - 8] {
+            for displacement in 0..=MAX_DISPLACEMENT {
+                for tag in [0, 1, (1 << TAG_BITS) - 1] {
+                    let content = SlotContent { entry: Off::new(offset), displacement, tag };
+                    assert_eq!(SlotContent::decode(content.encode()), content);
+                    assert_ne!(content.encode(), 0);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn homes_and_indexes_stay_in_bounds() {
+        for hash in [0, 1, 0x7fff_ffff, 0xffff_ffff, u64::MAX, 1 << 63, 0x1234_5678_9abc_def0] {
+            assert!(home_of(hash) < BUCKETS);
+            for depth in 0..=TAG_BITS {
+                assert!(directory_index(hash, depth) < 1 << depth);
+                let deeper = directory_index(hash, depth + 1);
+                assert_eq!(deeper >> 1, directory_index(hash, depth));
+            }
+        }
+        assert_eq!(next_bucket(BUCKETS - 1), 0);
+    }
+
+    #[test]
+    fn a_home_and_its_neighbours_take_as_many_entries_as_they_have_slots() {
+        for home in [0, 30, BUCKETS - 1] {
+            let mut image = Image::EMPTY;
+            let room = SLOTS as u64 * (MAX_DISPLACEMENT + 1);
+            for n in 0..room {
+                assert!(image.place(home, content(n, n)), "entry {n} of home {home}");
+            }
+            assert!(!image.place(home, content(room, 0)));
+            assert!(image.place((home + 5) % BUCKETS, content(room, 0)));
+        }
+    }
+}
