@@ -14,6 +14,7 @@
 //! [`table`].
 
 pub mod arguments;
+mod bitfields;
 pub mod bitmaps;
 pub mod client;
 pub mod command;

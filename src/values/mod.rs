@@ -1,3 +1,4 @@
 //! Operations on values, without protocol: what a command does once its arguments are read.
 
+pub mod bitmap;
 pub mod string;

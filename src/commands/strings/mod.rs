@@ -81,6 +81,12 @@ pub(super) fn expiry_of(cx: &Cx<'_>, key: &Key<'_>) -> Option<i64> {
 
 /// Writes bytes from `at` on into the string of a key, which is made if need be and becomes `raw`.
 pub(super) fn write_at(cx: &mut Cx<'_>, key: &Key<'_>, at: u64, bytes: &[u8]) -> Outcome {
+    write_silently_at(cx, key, at, bytes)?;
+    cx.changed(key.name)
+}
+
+/// [`write_at`], but whether that is a change is left to the caller.
+pub(super) fn write_silently_at(cx: &mut Cx<'_>, key: &Key<'_>, at: u64, bytes: &[u8]) -> Outcome {
     let fresh = match &key.found {
         Some(found) => string::write_at(&mut cx.tx, found.entry, at, bytes)?,
         None => Some(string::create_raw(&mut cx.tx, key.name, None, &[], at, bytes)?),
@@ -88,7 +94,7 @@ pub(super) fn write_at(cx: &mut Cx<'_>, key: &Key<'_>, at: u64, bytes: &[u8]) ->
     if let Some(fresh) = fresh {
         cx.put(key, fresh)?;
     }
-    cx.changed(key.name)
+    Ok(())
 }
 
 /// Refuses a string that would grow by `more` bytes from `size` beyond what is allowed.
