@@ -1,44 +1,116 @@
 //! The executor's output buffer as the place where replies go.
+//!
+//! Replies of one tick to several clients stand in it one behind the other; they are written when
+//! every client has had its turn, so that a wake-up of a peer does not end the tick early. Which
+//! bytes are whose stands at the buffer's start, in a table of [`Segment`]s:
+//!
+//! ```text
+//! | segments, 24 bytes each (64 KiB in all) | replies ... |
+//! ```
 
 use shm::OutOfMemory;
 use shm::io::IoBuffer;
 
 use crate::proto::reply::Sink;
 
+/// Bytes of the buffer that the table of segments takes.
+const TABLE: usize = 64 << 10;
+/// Segments that the table holds.
+const MAX_SEGMENTS: usize = 1024;
+
+/// Replies of one turn that are still to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Segment {
+    /// Offset of the session.
+    pub session: u64,
+    /// First byte.
+    pub start: usize,
+    /// Behind the last byte.
+    pub end: usize,
+}
+
 /// Replies to the session that is being served. What a transaction wrote counts once it has
 /// committed; until then it can be cut off again.
 pub struct Output {
     buffer: IoBuffer,
+    /// Where the replies of the present turn start.
+    start: usize,
     len: usize,
+    segments: usize,
     muted: bool,
     failed: bool,
 }
 
+/// Replies beyond this are written before another client has its turn.
+const FULL: usize = 512 << 10;
 /// Memory that the buffer keeps when it is empty.
 const KEEP: usize = 1 << 20;
 
 impl Output {
     /// Wraps the arena's output buffer, empty.
     pub fn new(buffer: IoBuffer) -> Output {
-        Output { buffer, len: 0, muted: false, failed: false }
+        Output { buffer, start: TABLE, len: TABLE, segments: 0, muted: false, failed: false }
     }
 
-    /// Bytes written.
+    /// Position behind the last byte written.
     #[inline(always)]
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether nothing is written.
+    /// Whether the present turn has written nothing.
     #[inline(always)]
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len == self.start
     }
 
-    /// What was written.
+    /// Where the replies of the present turn start.
     #[inline(always)]
+    pub fn start(&self) -> usize {
+        self.start
+    }
+
+    /// What the present turn has written.
     pub fn bytes(&self) -> &[u8] {
-        &self.buffer.bytes()[..self.len]
+        &self.buffer.bytes()[self.start..self.len]
+    }
+
+    /// Segments waiting to be written.
+    #[inline(always)]
+    pub fn segments(&self) -> usize {
+        self.segments
+    }
+
+    /// Whether another turn may leave a segment.
+    pub fn has_room(&self) -> bool {
+        self.segments < MAX_SEGMENTS && self.len < FULL
+    }
+
+    /// Makes what the present turn has written a segment. It counts once a commit says so.
+    pub fn push_segment(&mut self, session: u64) {
+        let words = [session, self.start as u64, self.len as u64];
+        let at = self.segments * size_of_val(&words);
+        for (i, word) in words.into_iter().enumerate() {
+            let at = at + i * 8;
+            self.buffer.bytes_mut()[at..at + 8].copy_from_slice(&word.to_le_bytes());
+        }
+        self.segments += 1;
+        self.start = self.len;
+    }
+
+    /// A segment.
+    pub fn segment(&self, index: usize) -> Segment {
+        let word = |i: usize| {
+            let at = index * 24 + i * 8;
+            let bytes = self.buffer.bytes()[at..at + 8].try_into().unwrap_or_default();
+            u64::from_le_bytes(bytes)
+        };
+        Segment { session: word(0), start: word(1) as usize, end: word(2) as usize }
+    }
+
+    /// A segment's bytes.
+    pub fn segment_bytes(&self, segment: Segment) -> &[u8] {
+        &self.buffer.bytes()[segment.start..segment.end]
     }
 
     /// Cuts off what was written behind `len`, and forgets a failure there.
@@ -51,7 +123,7 @@ impl Output {
     /// Forgets everything; gives exceptional memory back.
     #[inline(always)]
     pub fn clear(&mut self) {
-        self.len = 0;
+        (self.start, self.len, self.segments) = (TABLE, TABLE, 0);
         if self.buffer.capacity() > KEEP {
             self.buffer.shrink(KEEP);
         }

@@ -1,4 +1,5 @@
-//! One client's turn: read what is there, run the requests in it, write the replies.
+//! One client's turn: read what is there and run the requests in it. The replies of all turns of a
+//! tick are written at its end.
 //!
 //! During a turn the client's input and output are in the executor's own buffers, where reading and
 //! writing costs no allocation. What counts of them is published with every commit, as the arena's
@@ -8,12 +9,12 @@
 //! ```text
 //! word 0   offset of the session | LARGE if its input is in a block of its own; 0 between turns
 //! word 1   position of the next request << 32 | bytes of input
-//! word 2   bytes of output that were written << 32 | bytes of output
-//! word 3   bytes read << 32 | bytes written, in this turn
+//! word 2   where the turn's replies start in the output buffer << 32 | where they end
+//! word 3   first segment that is not written yet << 48 | segments << 32 | bytes read in this turn
 //! ```
 //!
-//! At the end of a turn, what is left of either goes to blocks of the session. Most turns leave
-//! nothing.
+//! At the end of a turn its replies become a segment ([`super::output`]), and what is left of the
+//! input goes to a block of the session. Most turns leave nothing.
 
 use std::io::ErrorKind;
 use std::ops::ControlFlow;
@@ -23,6 +24,7 @@ use shm::{Arena, I64, Off, OutOfMemory, Tx, U32, U64, field};
 use super::args::Args;
 use super::cx::Cx;
 use super::dispatch::{self, Done};
+use super::output::{Output, Segment};
 use super::{Executor, InFlight, Stream, bump, limits};
 use crate::commands::table;
 use crate::proto::reply::{Protocol, Reply};
@@ -37,8 +39,32 @@ pub enum Served {
     Drained,
     /// There may be more to read: give the client another turn soon.
     More,
+    /// `CLIENT PAUSE` holds its command back.
+    Postponed,
+    /// It has output waiting or is closing: look at it once the replies are written.
+    LookAt {
+        /// As [`Served::More`].
+        more: bool,
+    },
     /// The connection is to be closed now.
     Close,
+}
+
+/// How the replies of the turns so far stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplyState {
+    /// There are none.
+    None,
+    /// There are some, and room for more.
+    Some,
+    /// They have to be written before another turn.
+    Full,
+}
+
+/// Where the executor finds the connection of a session.
+pub trait Streams<S> {
+    /// The connection in a slot.
+    fn stream(&mut self, slot: u32) -> Option<&mut S>;
 }
 
 /// Bit of payload word 0: the input stands in the session's own block.
@@ -56,9 +82,7 @@ struct Turn {
     large: bool,
     position: usize,
     length: usize,
-    sent: usize,
     read_bytes: u64,
-    written_bytes: u64,
     decoder: Decoder,
     /// The session had a block of input at the start, to be freed at the end.
     had_block: bool,
@@ -67,22 +91,34 @@ struct Turn {
 }
 
 impl Turn {
-    fn payload(&self, output: usize) -> [u64; 4] {
+    #[inline(always)]
+    fn payload(&self, output: &Output) -> [u64; 4] {
+        self.payload_at(output.start(), output.len(), output.segments())
+    }
+
+    #[inline(always)]
+    fn payload_at(&self, start: usize, end: usize, segments: usize) -> [u64; 4] {
         [
             self.session.raw() | if self.large { LARGE } else { 0 },
             (self.position as u64) << 32 | self.length as u64,
-            (self.sent as u64) << 32 | output as u64,
-            self.read_bytes << 32 | self.written_bytes,
+            (start as u64) << 32 | end as u64,
+            (segments as u64) << 32 | self.read_bytes,
         ]
     }
 }
 
-/// The payload between turns.
+/// The payload between turns, while segments from `first` on are to be written.
+fn between(first: usize, segments: usize) -> [u64; 4] {
+    [0, 0, 0, (first as u64) << 48 | (segments as u64) << 32]
+}
+
+/// The payload between ticks.
 const NO_TURN: [u64; 4] = [0; 4];
 
 impl Executor {
-    /// Gives a client its turn: one read at most, every complete request in what is there, one
-    /// write.
+    /// Gives a client its turn: one read at most, every complete request in what is there. The
+    /// replies wait for [`write_replies`](Executor::write_replies), without which no session may be
+    /// closed or flushed.
     pub fn serve<S: Stream>(&mut self, slot: u32, stream: &mut S) -> Served {
         let Some(session) = self.session(slot) else { return Served::Close };
         let record = self.arena.get(session);
@@ -101,9 +137,8 @@ impl Executor {
         let served = served.and_then(|served| {
             if served != Served::Close {
                 self.in_flight(turn.session, InFlight::Execute);
-                self.run(&mut turn, stream)?;
+                self.run(&mut turn)?;
                 self.landed();
-                self.flush(&mut turn, stream)?;
             }
             Ok(served)
         });
@@ -120,15 +155,16 @@ impl Executor {
     /// Commits an empty transaction that only publishes where the turn stands.
     #[inline(always)]
     fn publish(&mut self, turn: &Turn) {
-        let payload = turn.payload(self.output.len());
+        let payload = turn.payload(&self.output);
         self.arena.begin().commit(&payload);
     }
 
     /// Forgets a turn whose session is about to be closed.
     fn abandon(&mut self) {
         self.landed();
-        self.output.clear();
-        self.arena.begin().commit(&NO_TURN);
+        self.output.truncate(self.output.start());
+        let payload = between(0, self.output.segments());
+        self.arena.begin().commit(&payload);
     }
 
     fn attach(&mut self, session: Off<Session>) -> Turn {
@@ -139,9 +175,7 @@ impl Executor {
             large: false,
             position: 0,
             length: 0,
-            sent: 0,
             read_bytes: 0,
-            written_bytes: 0,
             decoder: Decoder::new(),
             had_block: !block.is_null(),
             closing: false,
@@ -156,7 +190,6 @@ impl Executor {
                 self.input.bytes_mut()[..length as usize].copy_from_slice(bytes);
             }
         }
-        self.output.clear();
         self.publish(&turn);
         turn
     }
@@ -195,7 +228,7 @@ impl Executor {
             let (session, length) = (turn.session, turn.length as u32);
             let mut tx = self.arena.begin();
             tx.set(field!(session, Session.input_len), U32::from_native(length))?;
-            tx.commit(&turn.payload(0));
+            tx.commit(&turn.payload(&self.output));
         } else {
             self.publish(turn);
         }
@@ -226,12 +259,12 @@ impl Executor {
         let room = fresh.size() - length;
         tx.set(field!(session, Session.input), fresh.off())?;
         tx.free(block)?;
-        tx.commit(&turn.payload(0));
+        tx.commit(&turn.payload(&self.output));
         Ok(room as usize)
     }
 
     /// Runs every complete request.
-    fn run<S: Stream>(&mut self, turn: &mut Turn, stream: &mut S) -> Result<(), OutOfMemory> {
+    fn run(&mut self, turn: &mut Turn) -> Result<(), OutOfMemory> {
         loop {
             if turn.position == turn.length {
                 return Ok(());
@@ -254,8 +287,8 @@ impl Executor {
                     return self.refuse(turn, &message);
                 }
             }
-            if self.output.len() >= FLUSH_AT {
-                self.flush(turn, stream)?;
+            if self.output.bytes().len() >= FLUSH_AT {
+                self.set_aside(turn)?;
             }
         }
     }
@@ -266,7 +299,7 @@ impl Executor {
         turn.closing = true;
         turn.position = turn.length;
         let session = turn.session;
-        let payload = turn.payload(self.output.len());
+        let payload = turn.payload(&self.output);
         let mut tx = self.arena.begin();
         session::change_flags(&mut tx, session, 0, flag::CLOSE_AFTER_REPLY)?;
         tx.commit(&payload);
@@ -324,101 +357,152 @@ impl Executor {
             return Ok(ControlFlow::Break(()));
         }
         let flags = next_reply_mode(&mut cx)?;
-        let written = cx.reply.sink().len();
+        let (start, end) = (cx.reply.sink().start(), cx.reply.sink().len());
+        let segments = cx.reply.sink().segments();
         let tx = cx.tx;
         turn.position += consumed;
         turn.closing = flags & (flag::CLOSE_AFTER_REPLY | flag::CLOSE_ASAP) != 0;
         if turn.closing {
             turn.position = turn.length;
         }
-        tx.commit(&turn.payload(written));
+        tx.commit(&turn.payload_at(start, end, segments));
         Ok(if turn.closing { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     }
 
-    /// Writes what the output buffer holds, or sets it aside behind what the client has not taken.
-    fn flush<S: Stream>(&mut self, turn: &mut Turn, stream: &mut S) -> Result<(), OutOfMemory> {
-        if self.output.is_empty() {
-            return Ok(());
-        }
-        if !output::is_pending(&self.arena, turn.session) {
-            self.in_flight(turn.session, InFlight::Write);
-            let mut failed = false;
-            while turn.sent < self.output.len() {
-                match stream.transmit(&self.output.bytes()[turn.sent..]) {
-                    Ok(written) => {
-                        turn.sent += written;
-                        turn.written_bytes += written as u64;
-                    }
-                    Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                    Err(e) => {
-                        failed = e.kind() != ErrorKind::WouldBlock;
-                        break;
-                    }
-                }
-            }
-            if failed {
-                turn.closing = true;
-                turn.sent = self.output.len();
-                let session = turn.session;
-                let mut tx = self.arena.begin();
-                session::change_flags(&mut tx, session, 0, flag::CLOSE_ASAP)?;
-                tx.commit(&turn.payload(self.output.len()));
-            }
-        }
-        self.set_aside(turn)?;
-        self.landed();
-        Ok(())
-    }
-
-    /// Moves what was not written to the session's own output, and empties the buffer.
-    fn set_aside(&mut self, turn: &mut Turn) -> Result<(), OutOfMemory> {
-        let rest = &self.output.bytes()[turn.sent..];
-        turn.sent = 0;
-        if rest.is_empty() {
-            self.output.clear();
-            return Ok(());
-        }
+    /// Moves what the turn has replied so far to the session's own output: there is much of it, or
+    /// older output waits there.
+    fn set_aside(&mut self, turn: &Turn) -> Result<(), OutOfMemory> {
+        let (start, segments) = (self.output.start(), self.output.segments());
         let mut tx = self.arena.begin();
-        output::append(&mut tx, turn.session, rest)?;
+        output::append(&mut tx, turn.session, self.output.bytes())?;
         limits::check(&mut tx, &mut self.state, turn.session)?;
-        tx.commit(&turn.payload(0));
-        self.output.clear();
+        tx.commit(&turn.payload_at(start, start, segments));
+        self.output.truncate(start);
         Ok(())
     }
 
-    /// Ends the turn: what is left of the input goes to a block of the session.
+    /// Ends the turn: its replies become a segment, and what is left of the input goes to a block of
+    /// the session.
     fn detach(&mut self, turn: Turn, served: Served) -> Result<Served, OutOfMemory> {
         let session = turn.session;
-        let mut tx = self.arena.begin();
-        let record = tx.read(session);
-        let add = |old: U64, more: u64| U64::from_native(old.to_native() + more);
-        if turn.read_bytes > 0 {
-            let total = add(record.total_in.get(), turn.read_bytes);
-            tx.set(field!(session, Session.total_in), total)?;
+        if !self.output.is_empty() && output::is_pending(&self.arena, session) {
+            self.set_aside(&turn)?;
         }
-        if turn.written_bytes > 0 {
-            let total = add(record.total_out.get(), turn.written_bytes);
-            tx.set(field!(session, Session.total_out), total)?;
+        let mut tx = self.arena.begin();
+        let record = tx.get(session);
+        let total_in = record.total_in.get().to_native() + turn.read_bytes;
+        let was_postponed = record.is(flag::POSTPONED);
+        if turn.read_bytes > 0 {
+            tx.set(field!(session, Session.total_in), U64::from_native(total_in))?;
         }
         if turn.had_block || turn.position < turn.length {
             save_input(&mut tx, &self.input, &turn)?;
         }
-        if turn.postponed != record.is(flag::POSTPONED) {
+        if turn.postponed != was_postponed {
             let (clear, set) =
                 if turn.postponed { (0, flag::POSTPONED) } else { (flag::POSTPONED, 0) };
             session::change_flags(&mut tx, session, clear, set)?;
         }
-        let record = tx.get(session);
-        let close = record.is(flag::CLOSE_ASAP)
-            || (record.is(flag::CLOSE_AFTER_REPLY) && !output::is_pending(&tx, session));
-        tx.commit(&NO_TURN);
-        let counter = field!(field!(self.root, Root.counters), Counters.output_bytes);
-        bump(&mut self.arena, counter, turn.written_bytes);
+        let close = tx.get(session).is(flag::CLOSE_ASAP);
+        let look = turn.closing || output::is_pending(&tx, session);
+        let replied = !self.output.is_empty();
+        if replied {
+            self.output.push_segment(session.raw());
+        }
+        tx.commit(&between(0, self.output.segments()));
         Ok(match served {
             _ if close => Served::Close,
-            _ if turn.closing || turn.postponed => Served::Drained,
+            served if look => Served::LookAt { more: served == Served::More && !turn.closing },
+            _ if turn.postponed => Served::Postponed,
             served => served,
         })
+    }
+
+    /// Whether there are replies to be written, or so many of them that it should be done before
+    /// the next turn.
+    #[inline(always)]
+    pub fn replies_wait(&self) -> ReplyState {
+        if self.output.segments() == 0 {
+            ReplyState::None
+        } else if self.output.has_room() {
+            ReplyState::Some
+        } else {
+            ReplyState::Full
+        }
+    }
+
+    /// Writes the replies of all turns since the last call. What a client does not take goes to its
+    /// session's own output. `done` is told of every session whose connection has to be looked at:
+    /// it has output waiting, or is to be closed.
+    pub fn write_replies<S: Stream>(&mut self, streams: &mut impl Streams<S>, done: &mut Vec<u32>) {
+        let segments = self.output.segments();
+        let mut written = 0;
+        for index in 0..segments {
+            let segment = self.output.segment(index);
+            let session = Off::<Session>::new(segment.session);
+            let slot = self.arena.get(session).slot.to_native();
+            let (sent, failed) = match streams.stream(slot) {
+                Some(stream) => self.write_segment(session, segment, stream),
+                None => (segment.end - segment.start, true),
+            };
+            written += sent as u64;
+            let kept = self.keep_rest(session, segment, sent, failed, between(index + 1, segments));
+            self.landed();
+            let record = self.arena.get(session);
+            let closing = record.is(flag::CLOSE_AFTER_REPLY | flag::CLOSE_ASAP);
+            if kept.is_err() || closing || output::is_pending(&self.arena, session) {
+                done.push(slot);
+            }
+        }
+        self.output.clear();
+        self.arena.begin().commit(&NO_TURN);
+        let counter = field!(field!(self.root, Root.counters), Counters.output_bytes);
+        bump(&mut self.arena, counter, written);
+    }
+
+    /// Writes as much of a segment as the client takes; says how much, and whether the connection
+    /// is broken.
+    fn write_segment<S: Stream>(
+        &self,
+        session: Off<Session>,
+        segment: Segment,
+        stream: &mut S,
+    ) -> (usize, bool) {
+        let bytes = self.output.segment_bytes(segment);
+        self.in_flight(session, InFlight::Write);
+        let mut sent = 0;
+        while sent < bytes.len() {
+            match stream.transmit(&bytes[sent..]) {
+                Ok(written) => sent += written,
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) => return (sent, e.kind() != ErrorKind::WouldBlock),
+            }
+        }
+        (sent, false)
+    }
+
+    /// Notes what was written of a segment, and keeps the rest: before whatever was sent to the
+    /// session since.
+    fn keep_rest(
+        &mut self,
+        session: Off<Session>,
+        segment: Segment,
+        sent: usize,
+        failed: bool,
+        payload: [u64; 4],
+    ) -> Result<(), OutOfMemory> {
+        let rest = &self.output.segment_bytes(segment)[sent..];
+        let mut tx = self.arena.begin();
+        let total = tx.get(session).total_out.get().to_native() + sent as u64;
+        tx.set(field!(session, Session.total_out), U64::from_native(total))?;
+        if failed {
+            session::change_flags(&mut tx, session, 0, flag::CLOSE_ASAP)?;
+        } else if !rest.is_empty() {
+            output::prepend(&mut tx, session, rest)?;
+            limits::check(&mut tx, &mut self.state, session)?;
+        }
+        tx.commit(&payload);
+        Ok(())
     }
 
     /// Writes as much of a session's unsent output as the client takes. True when the connection is

@@ -102,6 +102,8 @@ impl Generation {
     /// Closes a connection in the order that the design fixes: deregister, `shutdown`, tell every
     /// holder of a duplicate, `close`.
     pub(super) fn close(&mut self, slot: u32) {
+        // Replies that wait refer to their sessions.
+        self.write_replies();
         let ticket = self.poller.ticket(slot);
         let connection = self.poller.remove(slot);
         if let Some(connection) = &connection {

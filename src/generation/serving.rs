@@ -17,7 +17,7 @@ use tracing::{error, info};
 use super::giving::Giving;
 use super::orders::say;
 use super::words::HandoffWords;
-use crate::executor::turn::Served;
+use crate::executor::turn::{ReplyState, Served};
 use crate::executor::{Action, Executor};
 use crate::net::{Poller, Ready, Source};
 use crate::util::time::{monotonic_us, unix_time_ms};
@@ -48,6 +48,7 @@ pub struct Generation {
     /// Why this generation is about to exit, to be told to the keeper.
     pub(super) stopping: Option<String>,
     ready: Vec<Ready>,
+    look_at: Vec<u32>,
     /// Held for as long as this generation may own the arena; last, so that it is dropped last.
     _lock: ExecutorLock<'static>,
 }
@@ -75,6 +76,7 @@ impl Generation {
             exit: None,
             stopping: None,
             ready: Vec::new(),
+            look_at: Vec::new(),
             _lock: lock,
         }
     }
@@ -150,6 +152,8 @@ impl Generation {
         }
         self.ready = ready;
         self.work_off_queue(TURNS_PER_TICK);
+        self.write_replies();
+        self.act();
         for number in std::mem::take(&mut self.accept_again) {
             if !self.accept(number) {
                 self.accept_again.push(number);
@@ -189,28 +193,50 @@ impl Generation {
 
     /// One client's turn.
     pub(super) fn turn(&mut self, slot: u32) {
+        if self.executor.replies_wait() == ReplyState::Full {
+            self.write_replies();
+        }
         let Some(connection) = self.poller.get_mut(slot) else { return };
-        let served = self.executor.serve(slot, connection);
-        match served {
+        match self.executor.serve(slot, connection) {
             Served::Close => self.close(slot),
             Served::More => self.poller.enqueue(slot),
-            Served::Drained => {
-                if self.executor.is_closing(slot) {
-                    self.finish_closing(slot);
-                } else if connection.peer_closed {
-                    // The end comes behind what was read.
+            // The end comes behind what was read.
+            Served::Drained if connection.peer_closed => self.poller.enqueue(slot),
+            Served::Drained | Served::Postponed => {}
+            Served::LookAt { more } => {
+                if more || connection.peer_closed {
                     self.poller.enqueue(slot);
                 }
+                self.look_at(slot);
             }
         }
-        self.watch_output(slot);
-        if self.executor.has_actions() {
-            self.act();
+    }
+
+    /// Writes the replies of all turns so far.
+    pub(super) fn write_replies(&mut self) {
+        if self.executor.replies_wait() == ReplyState::None {
+            return;
         }
+        let mut look_at = std::mem::take(&mut self.look_at);
+        self.executor.write_replies(&mut self.poller, &mut look_at);
+        for slot in look_at.drain(..) {
+            self.look_at(slot);
+        }
+        self.look_at = look_at;
+    }
+
+    /// Closes a connection whose session says so; otherwise watches it for writing if it has unsent
+    /// output.
+    fn look_at(&mut self, slot: u32) {
+        if self.executor.is_closing(slot) {
+            self.finish_closing(slot);
+        }
+        self.watch_output(slot);
     }
 
     /// A session reads no more: it is closed once its output is gone, or at once if its peer is.
     fn finish_closing(&mut self, slot: u32) {
+        self.write_replies();
         let gone = self.poller.get(slot).is_none_or(|connection| connection.peer_closed);
         if gone || self.executor.closes_at_once(slot) || !self.executor.has_output(slot) {
             self.close(slot);
@@ -227,6 +253,8 @@ impl Generation {
 
     /// Writes what a session has unsent.
     pub(super) fn flush(&mut self, slot: u32) {
+        // What was replied before comes first.
+        self.write_replies();
         let Some(connection) = self.poller.get_mut(slot) else { return };
         if self.executor.flush_pending(slot, connection) {
             self.close(slot);

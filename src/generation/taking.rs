@@ -255,6 +255,7 @@ impl Generation {
             }
         }
         self.work_off_queue(FIRST_TURNS);
+        self.write_replies();
     }
 
     /// After the freeze: tells the keeper, and does what could wait.

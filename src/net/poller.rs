@@ -15,6 +15,7 @@ use mio::{Events, Interest, Poll, Token};
 
 use super::connection::{Connection, Socket};
 use super::listener::Listener;
+use crate::executor::turn::Streams;
 
 /// What an event is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -227,6 +228,12 @@ impl Poller {
     /// The ticket of the connection in a slot.
     pub fn ticket(&self, slot: u32) -> Option<Ticket> {
         self.get(slot).map(|connection| Ticket { slot, cookie: connection.cookie })
+    }
+}
+
+impl Streams<Connection> for Poller {
+    fn stream(&mut self, slot: u32) -> Option<&mut Connection> {
+        self.get_mut(slot)
     }
 }
 

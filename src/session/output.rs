@@ -62,6 +62,29 @@ pub fn append(tx: &mut Tx<'_>, session: Off<Session>, bytes: &[u8]) -> Result<()
     add_bytes(tx, session, bytes.len() as u64)
 }
 
+/// Puts bytes before a session's unsent output, of which nothing was sent yet: the rest of replies
+/// that are older than what others have sent to it since.
+pub fn prepend(tx: &mut Tx<'_>, session: Off<Session>, bytes: &[u8]) -> Result<(), OutOfMemory> {
+    let head = tx.get(session).out_head.get();
+    if head.is_null() {
+        return append(tx, session, bytes);
+    }
+    debug_assert_eq!(tx.get(session).out_sent.get().to_native(), 0);
+    let chunk = tx.alloc(bytes.len() as u64 + CHUNK)?;
+    tx.init(
+        &chunk,
+        0,
+        Chunk {
+            next: Slot::new(head),
+            len: Slot::new(U64::from_native(bytes.len() as u64)),
+            shared: Off::NULL,
+        },
+    );
+    tx.init_bytes(&chunk, CHUNK, bytes);
+    tx.set(field!(session, Session.out_head), chunk.off().cast())?;
+    add_bytes(tx, session, bytes.len() as u64)
+}
+
 /// Puts as much as fits behind what the last chunk holds; gives the rest.
 fn fill_tail<'b>(
     tx: &mut Tx<'_>,
