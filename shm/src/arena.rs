@@ -390,6 +390,7 @@ impl Arena {
     /// Sets the most bytes that may be backed. What is backed already stays.
     pub fn set_cap(&self, bytes: u64) {
         self.word(header::CAP).store(bytes, Ordering::Relaxed);
+        self.wake_grower();
     }
 
     /// Takes back the unfinished transaction of an owner that died, and finishes its frees; forgets
