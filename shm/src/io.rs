@@ -72,6 +72,12 @@ impl IoBuffer {
         Ok(())
     }
 
+    /// Backs the usable range again, of which another owner may have given back a part since this
+    /// one was idle.
+    pub fn restore(&mut self) -> Result<(), OutOfMemory> {
+        self.mapping.back(self.start, self.backed as u64).map_err(|_| OutOfMemory)
+    }
+
     /// Gives memory beyond `bytes` back to the system.
     pub fn shrink(&mut self, bytes: usize) {
         let keep = bytes.max(64 << 10).next_multiple_of(layout::PAGE as usize);

@@ -312,3 +312,22 @@ fn the_grower_keeps_ahead() {
         "{counted} counted, {backed} backed"
     );
 }
+
+/// A buffer that a successor made smaller is whole again for the predecessor that serves on.
+#[test]
+fn a_buffer_is_restored_after_another_owner() {
+    use shm::io::Area;
+    let mut arena = Arena::create(&Options { reserve: 0, ..Options::default() }).unwrap().0;
+    let mut ours = arena.io_buffer(Area::Input, 1 << 20).unwrap();
+    ours.bytes_mut().fill(1);
+    let full = arena.mapping().backed_bytes();
+    let fd = arena.mapping().fd().try_clone_to_owned().unwrap();
+    let mut successor = Arena::from_fd(fd, 0).unwrap();
+    let mut theirs = successor.io_buffer(Area::Input, 1 << 20).unwrap();
+    theirs.shrink(0);
+    assert!(arena.mapping().backed_bytes() < full);
+    drop((theirs, successor));
+    ours.restore().unwrap();
+    assert_eq!(arena.mapping().backed_bytes(), full);
+    assert_eq!(ours.bytes()[0], 1);
+}
