@@ -55,6 +55,21 @@ pub fn len(view: &View, blob: Off<Blob>) -> u64 {
     view.get(blob).len.get().to_native()
 }
 
+/// Bytes of memory that the blob takes beside its record.
+pub fn memory(view: &View, blob: Off<Blob>) -> u64 {
+    let record = view.read(blob);
+    let data = record.data.get();
+    if data.is_null() {
+        return 0;
+    }
+    let block = crate::alloc::block_size(view, data);
+    if record.is_flat() {
+        return block;
+    }
+    let entries = view.array(record.directory(), record.room.get().to_native() as usize);
+    block + entries.iter().filter(|part| !part.is_null()).count() as u64 * PART
+}
+
 /// Makes the record of a blob with this content, to be put into a fresh block.
 pub fn create(tx: &mut Tx<'_>, content: &[u8]) -> Result<Blob, OutOfMemory> {
     let len = Slot::new(U64::from_native(content.len() as u64));

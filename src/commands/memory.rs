@@ -1,8 +1,15 @@
 //! `MEMORY`.
 
-use super::not_implemented;
+use shm::table::{self, SEGMENT_BYTES};
+use shm::{Off, View};
+
+use super::help;
 use super::spec::{CommandSpec, at, cmd, container, flag, key};
-use crate::executor::{Cx, Outcome};
+use crate::executor::{Cx, Outcome, error};
+use crate::keyspace::{self, Database, EntryView};
+use crate::proto::reply::Format;
+use crate::root;
+use crate::values::string;
 
 /// The rows of this family.
 pub static COMMANDS: &[CommandSpec] = &[container("memory", -2).subcommands(&[
@@ -11,7 +18,7 @@ pub static COMMANDS: &[CommandSpec] = &[container("memory", -2).subcommands(&[
         "request_policy:all_shards",
         "response_policy:special",
     ]),
-    cmd("memory|help", 2, help).flags(flag::LOADING | flag::STALE),
+    cmd("memory|help", 2, help_text).flags(flag::LOADING | flag::STALE),
     cmd("memory|malloc-stats", 2, malloc_stats).tips(&[
         "nondeterministic_output",
         "request_policy:all_shards",
@@ -28,31 +35,194 @@ pub static COMMANDS: &[CommandSpec] = &[container("memory", -2).subcommands(&[
 ])];
 
 /// `MEMORY DOCTOR`: outputs memory problems report.
-fn doctor(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn doctor(cx: &mut Cx<'_>) -> Outcome {
+    const LITTLE: u64 = 5 << 20;
+    let stats = cx.tx.stats();
+    let peak = cx.tx.get(cx.root).counters.peak_memory.get().to_native();
+    let mut report = String::new();
+    if stats.used < LITTLE {
+        report.push_str(
+            "Hi Sam, this instance is empty or is using very little memory, my issue detector \
+             can't be used in these conditions. Please, leave for your mission on Earth and fill \
+             it with some data. The new Sam and I will be back to our programming as soon as I \
+             finished rebooting.\n",
+        );
+    } else {
+        if peak > stats.used + stats.used / 2 {
+            report.push_str(
+                " * Peak memory: In the past this instance used more than 150% of the memory that \
+                 it uses now. What is free has been given back to the system, or will be.\n",
+            );
+        }
+        if stats.spans > stats.used + stats.used / 2 {
+            report.push_str(
+                " * Fragmentation: Less than two thirds of the memory in use holds data. It is \
+                 used again for values of similar sizes.\n",
+            );
+        }
+        let opening = if report.is_empty() {
+            "Hi Sam, I can't find any memory issue in your instance. I can only account for what \
+             occurs on this base.\n"
+        } else {
+            "Sam, I detected a few issues in this instance's memory:\n\n"
+        };
+        report.insert_str(0, opening);
+    }
+    cx.reply.verbatim(Format::Text, report.as_bytes());
+    Ok(())
 }
 
 /// `MEMORY HELP`: show helpful text about the different subcommands.
-fn help(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn help_text(cx: &mut Cx<'_>) -> Outcome {
+    help::reply(&mut cx.reply, "memory");
+    Ok(())
 }
 
 /// `MEMORY MALLOC-STATS`: show allocator internal stats.
-fn malloc_stats(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn malloc_stats(cx: &mut Cx<'_>) -> Outcome {
+    let stats = cx.tx.stats();
+    let mut text = format!(
+        "Arena: {} bytes in use, {} in spans in use, {} spare, {} backed\n\n{:>10} {:>12}\n",
+        stats.used, stats.spans, stats.spare, stats.heap, "block size", "blocks"
+    );
+    for usage in cx.tx.class_usage().iter().filter(|usage| usage.live > 0) {
+        text.push_str(&format!("{:>10} {:>12}\n", usage.size, usage.live));
+    }
+    cx.reply.verbatim(Format::Text, text.as_bytes());
+    Ok(())
 }
 
 /// `MEMORY PURGE`: ask the allocator to release memory.
-fn purge(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn purge(cx: &mut Cx<'_>) -> Outcome {
+    // Spare spans are given back in every background round.
+    cx.reply.ok();
+    Ok(())
+}
+
+/// Bytes of a database's table.
+fn table_bytes(view: &View, database: Off<Database>) -> u64 {
+    let keys = keyspace::keys(database);
+    if view.get(keys).directory.get().is_null() {
+        return 0;
+    }
+    let directory = 8 << view.get(keys).depth.get().to_native();
+    let mut segments = 0;
+    table::segments(view, keys, |_, _, _| segments += 1);
+    directory + segments * SEGMENT_BYTES
+}
+
+/// What the server's memory goes into.
+struct Usage {
+    /// Number, bytes of the table, bytes of expiries: of each database that holds keys.
+    databases: Vec<(u32, u64, u64)>,
+    keys: u64,
+    overhead: u64,
+}
+
+impl Usage {
+    fn measure(cx: &Cx<'_>) -> Usage {
+        let mut usage = Usage { databases: Vec::new(), keys: 0, overhead: 0 };
+        for index in 0..cx.tx.get(cx.root).database_count.to_native() {
+            let database = root::database(&cx.tx, cx.root, index);
+            let keys = keyspace::len(&cx.tx, database);
+            if keys == 0 {
+                continue;
+            }
+            let table = table_bytes(&cx.tx, database);
+            let expiries = keyspace::volatile(&cx.tx, database) * 8;
+            usage.databases.push((index, table, expiries));
+            usage.keys += keys;
+            usage.overhead += table + expiries;
+        }
+        usage
+    }
+}
+
+fn ratio(part: u64, whole: u64) -> f64 {
+    part as f64 / whole.max(1) as f64
 }
 
 /// `MEMORY STATS`: show memory usage details.
-fn stats(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn stats(cx: &mut Cx<'_>) -> Outcome {
+    let usage = Usage::measure(cx);
+    let stats = cx.tx.stats();
+    let peak = cx.tx.get(cx.root).counters.peak_memory.get().to_native().max(stats.used);
+    let data = stats.used.saturating_sub(usage.overhead);
+    cx.reply.map(27 + usage.databases.len());
+    number(cx, "peak.allocated", peak);
+    number(cx, "total.allocated", stats.used);
+    // What belongs to sessions is within the data: it is all one arena.
+    for name in [
+        "startup.allocated",
+        "replication.backlog",
+        "clients.slaves",
+        "clients.normal",
+        "cluster.links",
+        "aof.buffer",
+        "lua.caches",
+        "functions.caches",
+    ] {
+        number(cx, name, 0);
+    }
+    for (index, table, expiries) in &usage.databases {
+        cx.reply.bulk(format!("db.{index}").as_bytes());
+        cx.reply.map(3);
+        number(cx, "overhead.hashtable.main", *table);
+        number(cx, "overhead.hashtable.expires", *expiries);
+        number(cx, "overhead.hashtable.slot-to-keys", 0);
+    }
+    number(cx, "overhead.total", usage.overhead);
+    number(cx, "keys.count", usage.keys);
+    number(cx, "keys.bytes-per-key", stats.used / usage.keys.max(1));
+    number(cx, "dataset.bytes", data);
+    double(cx, "dataset.percentage", ratio(data * 100, stats.used));
+    double(cx, "peak.percentage", ratio(stats.used * 100, peak));
+    number(cx, "allocator.allocated", stats.used);
+    number(cx, "allocator.active", stats.spans);
+    number(cx, "allocator.resident", stats.heap);
+    double(cx, "allocator-fragmentation.ratio", ratio(stats.spans, stats.used));
+    number(cx, "allocator-fragmentation.bytes", stats.spans.saturating_sub(stats.used));
+    double(cx, "allocator-rss.ratio", ratio(stats.heap, stats.spans));
+    number(cx, "allocator-rss.bytes", stats.heap.saturating_sub(stats.spans));
+    double(cx, "rss-overhead.ratio", 1.0);
+    number(cx, "rss-overhead.bytes", 0);
+    double(cx, "fragmentation", ratio(stats.heap, stats.used));
+    number(cx, "fragmentation.bytes", stats.heap.saturating_sub(stats.used));
+    Ok(())
+}
+
+fn number(cx: &mut Cx<'_>, name: &str, value: u64) {
+    cx.reply.bulk(name.as_bytes());
+    cx.reply.integer(value as i64);
+}
+
+fn double(cx: &mut Cx<'_>, name: &str, value: f64) {
+    cx.reply.bulk(name.as_bytes());
+    cx.reply.double(value);
 }
 
 /// `MEMORY USAGE key [SAMPLES count]`: estimate the memory usage of a key.
-fn usage(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn usage(cx: &mut Cx<'_>) -> Outcome {
+    /// Of the bucket that leads to the entry.
+    const SLOT: u64 = 8;
+    let mut at = 3;
+    while at < cx.args.len() {
+        if !cx.args.is(at, "SAMPLES") || at + 1 >= cx.args.len() {
+            return Err(error::SYNTAX);
+        }
+        if cx.int_arg(at + 1)? < 0 {
+            return Err(error::SYNTAX);
+        }
+        at += 2;
+    }
+    let key = cx.look(cx.arg(2))?;
+    match &key.found {
+        Some(found) => {
+            // Exact for strings, so there is nothing to be sampled.
+            let bytes = SLOT + string::memory(&EntryView::new(&cx.tx, found.entry));
+            cx.reply.integer(bytes as i64);
+        }
+        None => cx.reply.null(),
+    }
+    Ok(())
 }

@@ -151,6 +151,15 @@ impl<'a> Content<'a> {
     }
 }
 
+/// Bytes of memory that an entry takes, with everything that hangs on its value.
+pub fn memory(entry: &EntryView<'_>) -> u64 {
+    let block = shm::alloc::block_size(entry.view(), entry.off().cast());
+    match content(entry) {
+        Some(Content::Blob(view, blob)) => block + blob::memory(view, blob),
+        _ => block,
+    }
+}
+
 /// Makes an entry with this value.
 pub fn create(
     tx: &mut Tx<'_>,
