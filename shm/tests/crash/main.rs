@@ -169,10 +169,10 @@ fn random_ops(seed: u64) -> (Vec<Op>, Vec<Op>) {
 /// given back, punched, and filled again; a large block.
 fn rare_ops() -> (Vec<Op>, Vec<Op>) {
     let put = |key: u64, room| Op::Put { key, value: vec![key as u8; 9], room };
-    let mut setup: Vec<Op> = (0..54).map(|key| put(key, 0)).collect();
+    let mut setup: Vec<Op> = (0..44).map(|key| put(key, 0)).collect();
     setup.push(Op::Write { blob: 0, at: 16_000, content: vec![1; 300] });
-    let mut ops = vec![Op::Several((54..75).map(|key| put(key, 0)).collect())];
-    ops.push(Op::Several((5..75).map(|key| Op::Remove { key }).collect()));
+    let mut ops = vec![Op::Several((44..62).map(|key| put(key, 0)).collect())];
+    ops.push(Op::Several((5..62).map(|key| Op::Remove { key }).collect()));
     ops.extend((0..4).map(|_| Op::Shrink { hash: 0, steps: 20 }));
     ops.push(Op::Append { blob: 0, content: vec![2; 100] });
     ops.push(put(80, 100_000));
