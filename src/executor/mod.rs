@@ -153,11 +153,16 @@ impl Executor {
 
     /// After another process has died while it owned the arena: rolls back what it left unfinished,
     /// and rebuilds what this process keeps outside.
-    pub fn recover(&mut self) {
+    ///
+    /// # Errors
+    /// If the buffers cannot be had again: then there is no serving on.
+    pub fn recover(&mut self) -> Result<(), OutOfMemory> {
         self.arena.recover();
-        self.output.clear();
+        self.input.restore()?;
+        self.output.restore()?;
         self.state.actions.clear();
         self.background = background::Background::default();
+        Ok(())
     }
 
     /// The slot of the session whose socket was being read or written when the owner died, or whose

@@ -129,6 +129,12 @@ impl Output {
         }
     }
 
+    /// Makes the buffer usable again after another process has owned the arena.
+    pub fn restore(&mut self) -> Result<(), OutOfMemory> {
+        self.clear();
+        self.buffer.restore()
+    }
+
     /// Whether what is written from now on is dropped (`CLIENT REPLY OFF`).
     #[inline(always)]
     pub fn mute(&mut self, muted: bool) {

@@ -19,7 +19,7 @@ use handoff::message::Ticket;
 use handoff::owner::{Generation as Number, OwnerWord};
 use handoff::predecessor::{Predecessor, PredecessorLimits};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::orders::say;
 use super::serving::Generation;
@@ -293,7 +293,15 @@ impl Generation {
     /// The successor served for a moment and was fenced: its unfinished command is rolled back, and
     /// what it left is taken up.
     fn recover(&mut self) {
-        self.executor.recover();
+        if let Err(e) = self.executor.recover() {
+            error!("this generation cannot serve on: {e}");
+            self.exit = Some(ExitCode::FAILURE);
+            return;
+        }
+        // CONFIG SET may have reached the successor.
+        let (config, _) = super::taking::load_config(&self.executor.arena);
+        self.executor.state.config = config;
+        self.executor.state.apply_config();
         let in_doubt = self.executor.session_in_doubt();
         for slot in self.executor.slots() {
             if self.poller.get(slot).is_none() || Some(slot) == in_doubt {

@@ -182,7 +182,7 @@ pub fn clear(
     if !record.keys.directory.get().is_null() {
         trash::add_table(tx, root, record.keys)?;
     }
-    tx.set(keys(database).cast::<Slot<[u8; 20]>>(), [0; 20])?;
+    tx.set(keys(database).cast::<Slot<Table>>(), Table::EMPTY)?;
     tx.set(field!(database, Database.volatile), U64::from_native(0))
 }
 
