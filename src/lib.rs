@@ -16,6 +16,8 @@ pub mod role;
 pub mod root;
 pub mod session;
 pub mod settings;
+#[cfg(test)]
+mod testing;
 pub mod util;
 pub mod values;
 pub mod version;

@@ -1,10 +1,12 @@
 //! The root record: where everything that the server keeps in the arena can be found.
 
 use shm::table::Table;
-use shm::{Hint, I64, Off, OutOfMemory, Slot, Tx, U32, U64, View, record};
+use shm::{Hint, I64, Off, OutOfMemory, Slot, Tx, U32, U64, View, field, record};
 
+use crate::config::ConfigValues;
 use crate::keyspace::Database;
 use crate::keyspace::trash::Trash;
+use crate::session::members::Topic;
 use crate::session::{Directory, Session};
 
 record! {
@@ -40,6 +42,10 @@ record! {
         pub watched: Table,
         /// Keys that clients with `CLIENT TRACKING` have read.
         pub tracked: Table,
+        /// Prefixes of broadcast tracking with the sessions that chose them.
+        pub prefixes: Table,
+        /// Sessions in `MONITOR` mode are members of this topic; null if there are none.
+        pub monitor_topic: Slot<Off<Topic>>,
         /// Sessions in `MONITOR` mode.
         pub monitors: Slot<U32>,
         /// Sessions with `CLIENT TRACKING` on.
@@ -147,6 +153,33 @@ pub fn create(
     tx.init(&root, 0, record);
     tx.set_root(off.cast())?;
     Ok(off)
+}
+
+/// The configuration that the arena holds, if it holds one that can be read.
+pub fn stored_config(view: &View, root: Off<Root>) -> Option<ConfigValues> {
+    let record = view.get(root);
+    if record.config.get().is_null() {
+        return None;
+    }
+    let bytes = view.bytes(record.config.get(), record.config_len.get().to_native() as usize);
+    Some(ConfigValues::from_archive(bytes).ok()?.0)
+}
+
+/// Puts a configuration into the arena, in the place of the one that is there.
+pub fn store_config(
+    tx: &mut Tx<'_>,
+    root: Off<Root>,
+    values: &ConfigValues,
+) -> Result<(), OutOfMemory> {
+    let bytes = values.to_archive();
+    let block = tx.alloc(bytes.len() as u64)?;
+    tx.init_bytes(&block, 0, &bytes);
+    let old = tx.get(root).config.get();
+    if !old.is_null() {
+        tx.free(old)?;
+    }
+    tx.set(field!(root, Root.config), block.off())?;
+    tx.set(field!(root, Root.config_len), U32::from_native(bytes.len() as u32))
 }
 
 /// The database of that number, which the caller has checked.

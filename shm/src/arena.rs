@@ -113,6 +113,18 @@ impl View {
         unsafe { place.cast::<T>().write_unaligned(value) }
     }
 
+    /// Bytes of a block that stay readable while the arena is written.
+    ///
+    /// # Safety
+    ///
+    /// Until the last use of the slice, nobody writes these bytes, and the block is not freed by a
+    /// transaction that has committed. The arena outlives the slice.
+    pub unsafe fn pinned<'b>(&self, block: Off<u8>, length: u64) -> &'b [u8] {
+        let place = self.place(block.raw(), length);
+        // SAFETY: within the mapping; the rest is the caller's promise.
+        unsafe { std::slice::from_raw_parts(place, length as usize) }
+    }
+
     /// The header's record.
     pub fn header(&self) -> &Header {
         self.get(Off::new(0))
@@ -452,18 +464,6 @@ impl Arena {
         let place = self.place(block.raw() + from, to - from);
         // SAFETY: within the mapping; `&mut self` rules out other references into it.
         unsafe { std::slice::from_raw_parts_mut(place, (to - from) as usize) }
-    }
-
-    /// Bytes of a block that stay readable while the arena is written.
-    ///
-    /// # Safety
-    ///
-    /// Until the last use of the slice, nobody writes these bytes, and the block is not freed by a
-    /// transaction that has committed. The arena outlives the slice.
-    pub unsafe fn pinned<'b>(&self, block: Off<u8>, length: u64) -> &'b [u8] {
-        let place = self.place(block.raw(), length);
-        // SAFETY: within the mapping; the rest is the caller's promise.
-        unsafe { std::slice::from_raw_parts(place, length as usize) }
     }
 
     /// Runs `change` as one transaction and commits it with the current payload.

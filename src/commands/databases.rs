@@ -5,6 +5,7 @@ use super::spec::{CommandSpec, acl, cmd, flag};
 use crate::executor::{Cx, Fail, Outcome, error};
 use crate::keyspace;
 use crate::root;
+use crate::session::{tracking, watch};
 use crate::util::numbers::string2ll;
 
 /// The rows of this family.
@@ -37,6 +38,7 @@ fn flushall(cx: &mut Cx<'_>) -> Outcome {
     for index in 0..cx.tx.get(cx.root).database_count.to_native() {
         flush(cx, index)?;
     }
+    tracking::flushed(&mut cx.tx, cx.state, cx.root)?;
     // Redis counts the command itself, too.
     cx.dirty += 1;
     cx.reply.ok();
@@ -47,6 +49,7 @@ fn flushall(cx: &mut Cx<'_>) -> Outcome {
 fn flushdb(cx: &mut Cx<'_>) -> Outcome {
     check_flush_options(cx)?;
     flush(cx, cx.database_index)?;
+    tracking::flushed(&mut cx.tx, cx.state, cx.root)?;
     cx.reply.ok();
     Ok(())
 }
@@ -63,6 +66,7 @@ fn check_flush_options(cx: &Cx<'_>) -> Outcome {
 fn flush(cx: &mut Cx<'_>, index: u32) -> Outcome {
     let database = root::database(&cx.tx, cx.root, index);
     cx.dirty += keyspace::len(&cx.tx, database);
+    watch::database_flushed(&mut cx.tx, cx.root, index)?;
     keyspace::clear(&mut cx.tx, cx.root, database)?;
     Ok(())
 }
@@ -71,9 +75,10 @@ fn flush(cx: &mut Cx<'_>, index: u32) -> Outcome {
 fn swapdb(cx: &mut Cx<'_>) -> Outcome {
     let first = database_number(cx, 1, "ERR invalid first DB index")?;
     let second = database_number(cx, 2, "ERR invalid second DB index")?;
-    let (_, first) = arguments::database_of(cx, first).ok_or(NO_DATABASE)?;
-    let (_, second) = arguments::database_of(cx, second).ok_or(NO_DATABASE)?;
+    let (one, first) = arguments::database_of(cx, first).ok_or(NO_DATABASE)?;
+    let (other, second) = arguments::database_of(cx, second).ok_or(NO_DATABASE)?;
     if first != second {
+        watch::databases_swapped(&mut cx.tx, cx.root, one, other)?;
         keyspace::swap(&mut cx.tx, first, second)?;
     }
     cx.dirty += 1;

@@ -1,8 +1,14 @@
 //! Publish and subscribe, sharded too.
 
-use super::not_implemented;
+use shm::{Off, table};
+
 use super::spec::{CommandSpec, at, cmd, container, flag, key};
-use crate::executor::{Cx, Outcome};
+use crate::executor::{Cx, Fail, Outcome};
+use crate::proto::reply::{Reply, Sink};
+use crate::session::members::{self, Topic};
+use crate::session::pubsub::{self, Kind};
+use crate::session::push::Push;
+use crate::util::glob::{self, Case};
 
 /// The rows of this family.
 pub static COMMANDS: &[CommandSpec] = &[
@@ -38,75 +44,197 @@ pub static COMMANDS: &[CommandSpec] = &[
 
 /// `PSUBSCRIBE pattern [pattern ...]`: listen for messages published to channels matching the given
 /// patterns.
-fn psubscribe(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
-}
-
-/// `PUBLISH channel message`: post a message to a channel.
-fn publish(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
-}
-
-/// `PUBSUB CHANNELS [pattern]`: list active channels.
-fn channels(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
-}
-
-/// `PUBSUB HELP`: show helpful text about the different subcommands.
-fn help(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
-}
-
-/// `PUBSUB NUMPAT`: get the count of unique patterns pattern subscriptions.
-fn numpat(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
-}
-
-/// `PUBSUB NUMSUB [channel [channel ...]]`: get the count of subscribers for channels.
-fn numsub(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
-}
-
-/// `PUBSUB SHARDCHANNELS [pattern]`: list active shard channels.
-fn shardchannels(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
-}
-
-/// `PUBSUB SHARDNUMSUB [shardchannel [shardchannel ...]]`: get the count of subscribers for shard
-/// channels.
-fn shardnumsub(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
-}
-
-/// `PUNSUBSCRIBE [pattern [pattern ...]]`: stop listening for messages posted to channels matching
-/// the given patterns.
-fn punsubscribe(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
-}
-
-/// `SPUBLISH shardchannel message`: post a message to a shard channel.
-fn spublish(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn psubscribe(cx: &mut Cx<'_>) -> Outcome {
+    subscribe_all(cx, Kind::Pattern, "psubscribe")
 }
 
 /// `SSUBSCRIBE shardchannel [shardchannel ...]`: listen for messages published to the given shard
 /// channels.
-fn ssubscribe(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn ssubscribe(cx: &mut Cx<'_>) -> Outcome {
+    subscribe_all(cx, Kind::Shard, "ssubscribe")
 }
 
 /// `SUBSCRIBE channel [channel ...]`: listen for messages published to the given channels.
-fn subscribe(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn subscribe(cx: &mut Cx<'_>) -> Outcome {
+    subscribe_all(cx, Kind::Channel, "subscribe")
+}
+
+fn subscribe_all(cx: &mut Cx<'_>, kind: Kind, word: &str) -> Outcome {
+    for name in cx.args.from(1) {
+        pubsub::subscribe(&mut cx.tx, cx.root, cx.session, kind, name)?;
+        notify(cx, kind, word, Some(name));
+    }
+    Ok(())
+}
+
+/// Tells the client of one subscription that it has or has no longer. This is a message, which
+/// `CLIENT REPLY` does not hold back.
+fn notify(cx: &mut Cx<'_>, kind: Kind, word: &str, name: Option<&[u8]>) {
+    let count = pubsub::count(&cx.tx, cx.session, kind);
+    let muted = cx.reply.sink().is_muted();
+    cx.reply.sink().mute(false);
+    cx.reply.push(3);
+    cx.reply.bulk(word.as_bytes());
+    match name {
+        Some(name) => cx.reply.bulk(name),
+        None => cx.reply.null(),
+    }
+    cx.reply.integer(count as i64);
+    cx.reply.sink().mute(muted);
+}
+
+/// `PUNSUBSCRIBE [pattern [pattern ...]]`: stop listening for messages posted to channels matching
+/// the given patterns.
+fn punsubscribe(cx: &mut Cx<'_>) -> Outcome {
+    unsubscribe_all(cx, Kind::Pattern, "punsubscribe")
 }
 
 /// `SUNSUBSCRIBE [shardchannel [shardchannel ...]]`: stop listening for messages posted to the
 /// given shard channels.
-fn sunsubscribe(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn sunsubscribe(cx: &mut Cx<'_>) -> Outcome {
+    unsubscribe_all(cx, Kind::Shard, "sunsubscribe")
 }
 
 /// `UNSUBSCRIBE [channel [channel ...]]`: stop listening for messages posted to the given channels.
-fn unsubscribe(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn unsubscribe(cx: &mut Cx<'_>) -> Outcome {
+    unsubscribe_all(cx, Kind::Channel, "unsubscribe")
+}
+
+fn unsubscribe_all(cx: &mut Cx<'_>, kind: Kind, word: &str) -> Outcome {
+    if cx.args.len() > 1 {
+        for name in cx.args.from(1) {
+            pubsub::unsubscribe(&mut cx.tx, cx.root, cx.session, kind, name)?;
+            notify(cx, kind, word, Some(name));
+        }
+        return Ok(());
+    }
+    let names = pubsub::names(&cx.tx, cx.session, kind, usize::MAX);
+    if names.is_empty() {
+        notify(cx, kind, word, None);
+    }
+    for name in names {
+        pubsub::unsubscribe(&mut cx.tx, cx.root, cx.session, kind, &name)?;
+        notify(cx, kind, word, Some(&name));
+    }
+    Ok(())
+}
+
+/// `PUBLISH channel message`: post a message to a channel.
+fn publish(cx: &mut Cx<'_>) -> Outcome {
+    let (channel, message) = (cx.arg(1), cx.arg(2));
+    let mut receivers = 0;
+    if let Some(topic) = members::find(&cx.tx, Kind::Channel.index(cx.root), 0, channel) {
+        receivers += deliver(cx, topic, &[b"message", channel, message])?;
+    }
+    for topic in matching_patterns(cx, channel) {
+        let pattern = members::name(&cx.tx, topic).to_vec();
+        receivers += deliver(cx, topic, &[b"pmessage", &pattern, channel, message])?;
+    }
+    cx.reply.integer(receivers);
+    Ok(())
+}
+
+/// `SPUBLISH shardchannel message`: post a message to a shard channel.
+fn spublish(cx: &mut Cx<'_>) -> Outcome {
+    let (channel, message) = (cx.arg(1), cx.arg(2));
+    let receivers = match members::find(&cx.tx, Kind::Shard.index(cx.root), 0, channel) {
+        Some(topic) => deliver(cx, topic, &[b"smessage", channel, message])?,
+        None => 0,
+    };
+    cx.reply.integer(receivers);
+    Ok(())
+}
+
+fn matching_patterns(cx: &Cx<'_>, channel: &[u8]) -> Vec<Off<Topic>> {
+    let mut found = Vec::new();
+    table::for_each(&cx.tx, Kind::Pattern.index(cx.root), |view, block| {
+        let topic: Off<Topic> = block.cast();
+        if glob::matches(members::name(view, topic), channel, Case::Sensitive) {
+            found.push(topic);
+        }
+    });
+    found
+}
+
+/// Sends a message to everybody who is subscribed to a name; gives their number.
+fn deliver(cx: &mut Cx<'_>, topic: Off<Topic>, words: &[&[u8]]) -> Result<i64, Fail> {
+    let mut push = Push::new(|reply| encode(reply, words));
+    let members = members::members(&cx.tx, topic);
+    for member in &members {
+        if member.session == cx.session {
+            let own = push.bytes(cx.protocol());
+            cx.push_raw(&own);
+        } else {
+            push.send(&mut cx.tx, cx.state, member.session)?;
+        }
+    }
+    Ok(members.len() as i64)
+}
+
+fn encode<S: Sink>(reply: &mut Reply<'_, S>, words: &[&[u8]]) {
+    reply.push(words.len());
+    words.iter().for_each(|word| reply.bulk(word));
+}
+
+/// `PUBSUB CHANNELS [pattern]`: list active channels.
+fn channels(cx: &mut Cx<'_>) -> Outcome {
+    list(cx, Kind::Channel, "channels")
+}
+
+/// `PUBSUB HELP`: show helpful text about the different subcommands.
+fn help(cx: &mut Cx<'_>) -> Outcome {
+    super::help::reply(&mut cx.reply, "pubsub");
+    Ok(())
+}
+
+/// `PUBSUB NUMPAT`: get the count of unique patterns pattern subscriptions.
+fn numpat(cx: &mut Cx<'_>) -> Outcome {
+    let count = table::len(&cx.tx, Kind::Pattern.index(cx.root));
+    cx.reply.integer(count as i64);
+    Ok(())
+}
+
+/// `PUBSUB NUMSUB [channel [channel ...]]`: get the count of subscribers for channels.
+fn numsub(cx: &mut Cx<'_>) -> Outcome {
+    counts(cx, Kind::Channel)
+}
+
+/// `PUBSUB SHARDCHANNELS [pattern]`: list active shard channels.
+fn shardchannels(cx: &mut Cx<'_>) -> Outcome {
+    list(cx, Kind::Shard, "shardchannels")
+}
+
+/// `PUBSUB SHARDNUMSUB [shardchannel [shardchannel ...]]`: get the count of subscribers for shard
+/// channels.
+fn shardnumsub(cx: &mut Cx<'_>) -> Outcome {
+    counts(cx, Kind::Shard)
+}
+
+fn list(cx: &mut Cx<'_>, kind: Kind, word: &str) -> Outcome {
+    if cx.args.len() > 3 {
+        let message = "ERR unknown subcommand or wrong number of arguments for '";
+        return Err(format!("{message}{word}'. Try PUBSUB HELP.").into());
+    }
+    let pattern = cx.args.get(2);
+    let mut names = Vec::new();
+    table::for_each(&cx.tx, kind.index(cx.root), |view, block| {
+        let name = members::name(view, block.cast());
+        if pattern.is_none_or(|pattern| glob::matches(pattern, name, Case::Sensitive)) {
+            names.push(name.to_vec());
+        }
+    });
+    cx.reply.array(names.len());
+    names.iter().for_each(|name| cx.reply.bulk(name));
+    Ok(())
+}
+
+fn counts(cx: &mut Cx<'_>, kind: Kind) -> Outcome {
+    cx.reply.array(cx.args.len().saturating_sub(2) * 2);
+    for name in cx.args.from(2) {
+        let topic = members::find(&cx.tx, kind.index(cx.root), 0, name);
+        let count = topic.map_or(0, |topic| members::count(&cx.tx, topic));
+        cx.reply.bulk(name);
+        cx.reply.integer(i64::from(count));
+    }
+    Ok(())
 }

@@ -118,6 +118,8 @@ accessors! {
     lazyfree_lazy_user_del: bool "lazyfree-lazy-user-del";
     /// Whether `FLUSHALL` and `FLUSHDB` are `ASYNC` unless they say `SYNC`.
     lazyfree_lazy_user_flush: bool "lazyfree-lazy-user-flush";
+    /// Keys that are remembered for `CLIENT TRACKING`; 0 for any number.
+    tracking_table_max_keys: u64 "tracking-table-max-keys";
     /// Redis's bits of the event classes that are published; 0 for none.
     notify_keyspace_events: u32 "notify-keyspace-events";
     /// Microseconds from which on a command is logged as slow; negative for never.

@@ -197,7 +197,7 @@ const MEMORY: &[Directive] = &[
     directive("active-defrag-ignore-bytes", memory(1, I64_MAX), "104857600").inert(),
     directive("active-defrag-max-scan-fields", int(1, I64_MAX), "1000").inert(),
     directive("jemalloc-bg-thread", Kind::Bool, "yes").inert(),
-    directive("tracking-table-max-keys", int(0, I64_MAX), "1000000").inert(),
+    directive("tracking-table-max-keys", int(0, I64_MAX), "1000000"),
 ];
 
 /// Encodings of values.

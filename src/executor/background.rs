@@ -7,7 +7,7 @@ use super::{Executor, bump};
 use crate::keyspace::expire::{self, Cursor, Slice};
 use crate::keyspace::trash;
 use crate::root::{Counters, Root};
-use crate::session::{self, flag, tracking};
+use crate::session::{self, flag, tracking, watch};
 use crate::util::time::monotonic_us;
 
 /// Where the rounds stand; private, since starting over costs little.
@@ -111,15 +111,20 @@ impl Executor {
         let slice =
             expire::collect(&mut tx, database, cursor, now, EXPIRE_SEGMENTS, EXPIRE_KEYS, expired);
         let mut removed = 0;
+        let root = self.root;
         for (hash, key) in expired.drain(..) {
             let done = expire::remove_expired(&mut tx, database, hash, &key, now).and_then(|due| {
                 removed += u64::from(due);
+                watch::key_expired(&mut tx, root, index, &key)?;
                 tracking::key_changed(&mut tx, &mut self.state, index, &key, None)
             });
             if done.is_err() {
                 // No memory for the log: expiry on access goes on.
                 return Slice::Complete;
             }
+        }
+        if tracking::broadcast(&mut tx, &mut self.state).is_err() {
+            return Slice::Complete;
         }
         tx.commit(&payload);
         let counter = field!(field!(self.root, Root.counters), Counters.expired);

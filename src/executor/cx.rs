@@ -9,7 +9,7 @@ use super::output::Output;
 use super::state::{Action, State};
 use crate::commands::table::Command;
 use crate::keyspace::{self, Database, Entry, EntryView, Found, entry};
-use crate::proto::reply::{Protocol, Reply};
+use crate::proto::reply::{Protocol, Reply, Sink};
 use crate::root::{Counters, Root};
 use crate::session::{Session, tracking, watch};
 
@@ -223,7 +223,7 @@ impl<'a> Cx<'a> {
     fn expired(&mut self, index: u32, name: &[u8]) -> Result<(), Fail> {
         let counters = field!(self.root, Root.counters);
         self.count(field!(counters, Counters.expired), 1);
-        // As in Redis, a watched key that expires is not a change, but its trackers hear of it.
+        watch::key_expired(&mut self.tx, self.root, index, name)?;
         tracking::key_changed(&mut self.tx, self.state, index, name, None)?;
         Ok(())
     }
@@ -275,14 +275,24 @@ impl<'a> Cx<'a> {
         self.dirty += 1;
         let root = self.tx.get(self.root);
         let (watched, trackers) = (root.watched.len.get(), root.trackers.get());
+        let root_tracks = root.tracked.len.get() != 0;
         if watched != 0 {
             watch::key_changed(&mut self.tx, self.root, index, name)?;
         }
-        if trackers != 0 {
+        if trackers != 0 || root_tracks {
             let by = Some(self.session);
             tracking::key_changed(&mut self.tx, self.state, index, name, by)?;
         }
         Ok(())
+    }
+
+    /// Sends bytes that are a message, not a reply: `CLIENT REPLY` does not hold them back.
+    pub fn push_raw(&mut self, message: &[u8]) {
+        let sink = self.reply.sink();
+        let muted = sink.is_muted();
+        sink.mute(false);
+        sink.put(message);
+        sink.mute(muted);
     }
 
     /// Adds to one of the statistics.

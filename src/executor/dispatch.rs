@@ -22,12 +22,7 @@ pub enum Done {
 
 /// Runs the request in `cx.args`, or queues it, or refuses it.
 pub fn process(cx: &mut Cx<'_>) -> Result<Done, Fail> {
-    let command = match find(cx) {
-        Ok(command) => command,
-        Err(fail) => return refuse(cx, fail),
-    };
-    cx.command = command;
-    if let Err(fail) = admit(cx) {
+    if let Err(fail) = find(cx).and_then(|()| admit(cx)) {
         return refuse(cx, fail);
     }
     let record = cx.session_record();
@@ -37,11 +32,23 @@ pub fn process(cx: &mut Cx<'_>) -> Result<Done, Fail> {
     }
     if in_multi && !transactions::runs_at_once(cx.command) {
         transactions::queue(cx)?;
+        let last = field!(cx.session, Session.last_command);
+        cx.tx.hint::<U32>(last, U32::from_native(table::name_hash(cx.command.full_name)));
         cx.reply.raw(crate::proto::reply::shared::QUEUED);
         return Ok(Done::Replied);
     }
     call(cx)?;
+    tell_trackers(cx)?;
     Ok(Done::Replied)
+}
+
+/// Sends what the request has left to be told behind its reply, and ends `CLIENT CACHING`.
+#[inline]
+fn tell_trackers(cx: &mut Cx<'_>) -> Outcome {
+    if cx.tx.get(cx.root).trackers.get().to_native() == 0 && cx.state.pending.is_empty() {
+        return Ok(());
+    }
+    tracking::end_of_request(cx)
 }
 
 /// Runs the handler of `cx.command`. An error becomes its reply, and what the handler did until
@@ -49,7 +56,7 @@ pub fn process(cx: &mut Cx<'_>) -> Result<Done, Fail> {
 pub fn call(cx: &mut Cx<'_>) -> Outcome {
     let point = cx.tx.savepoint();
     let written = cx.reply.sink().len();
-    let actions = cx.state.actions.len();
+    let state = cx.state.point();
     let dirty = cx.dirty;
     let counters = field!(cx.root, Root.counters);
     cx.count(field!(counters, Counters.commands), 1);
@@ -59,7 +66,7 @@ pub fn call(cx: &mut Cx<'_>) -> Outcome {
     if let Err(fail) = outcome {
         cx.tx.rollback_to(point);
         cx.reply.sink().truncate(written);
-        cx.state.actions.truncate(actions);
+        cx.state.take_back(&cx.tx, cx.root, &state);
         cx.dirty = dirty;
         reply_error(cx, &fail);
     }
@@ -76,8 +83,8 @@ pub fn call(cx: &mut Cx<'_>) -> Outcome {
     Ok(())
 }
 
-fn find(cx: &mut Cx<'_>) -> Result<&'static Command, Fail> {
-    let command = match table::lookup(cx.args.at(0), cx.args.get(1)) {
+fn find(cx: &mut Cx<'_>) -> Outcome {
+    cx.command = match table::lookup(cx.args.at(0), cx.args.get(1)) {
         Lookup::Found(command) => command,
         Lookup::UnknownCommand => {
             return Err(Fail::Bytes(errors::unknown_command(cx.args.at(0), cx.args.from(1))));
@@ -86,10 +93,10 @@ fn find(cx: &mut Cx<'_>) -> Result<&'static Command, Fail> {
             return Err(Fail::Bytes(errors::unknown_subcommand(container, cx.args.at(1))));
         }
     };
-    if !command.arity_allows(cx.args.len()) {
-        return Err(errors::wrong_arity(command).into());
+    if !cx.command.arity_allows(cx.args.len()) {
+        return Err(errors::wrong_arity(cx.command).into());
     }
-    Ok(command)
+    Ok(())
 }
 
 /// Whether the command may run at all now.
@@ -162,15 +169,20 @@ fn is_paused(cx: &mut Cx<'_>, in_multi: bool) -> bool {
     }
     let writes = cx.command.is(command_flag::WRITE | command_flag::MAY_REPLICATE)
         || (cx.command.full_name == "exec" && transactions::queue_writes(cx));
-    writes && !(in_multi && !transactions::runs_at_once(cx.command))
+    writes && (!in_multi || transactions::runs_at_once(cx.command))
 }
 
-/// Replies with an error to a command that did not run; an open `MULTI` will fail.
-fn refuse(cx: &mut Cx<'_>, fail: Fail) -> Result<Done, Fail> {
+/// Replies with an error to a command that did not run; an open `MULTI` will fail, or fails now if
+/// the command is `EXEC`.
+fn refuse(cx: &mut Cx<'_>, mut fail: Fail) -> Result<Done, Fail> {
     if cx.session_record().is(flag::MULTI) {
         session::change_flags(&mut cx.tx, cx.session, 0, flag::DIRTY_EXEC)?;
     }
+    if cx.command.full_name == "exec" {
+        fail = transactions::abort(cx, &fail)?;
+    }
     reply_error(cx, &fail);
+    tell_trackers(cx)?;
     Ok(Done::Replied)
 }
 

@@ -179,10 +179,10 @@ impl Executor {
         let Some(session) = self.session(slot) else { return Ok(()) };
         let root = self.root;
         let state = &mut self.state;
-        self.arena.transact(|tx| {
-            session::leave_everything(tx, state, root, session)?;
-            session::destroy(tx, session)
-        })
+        // Who closes is gone: nobody sees that it leaves in steps.
+        const STEP: usize = session::LEAVE_AT_ONCE;
+        while !self.arena.transact(|tx| session::leave_step(tx, state, root, session, STEP))? {}
+        self.arena.transact(|tx| session::destroy(tx, session))
     }
 
     /// What commands asked to be done after their commit. The vector is to be given back empty, so

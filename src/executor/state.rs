@@ -3,8 +3,11 @@
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use shm::{Off, View};
 
 use crate::config::{ConfigValues, Id};
+use crate::root::Root;
+use crate::session::{Session, tracking};
 
 /// Something to do outside of the arena once the transaction has committed. Dropped if it is rolled
 /// back.
@@ -34,6 +37,10 @@ pub struct State {
     pub random: StdRng,
     /// What is to be done after the commit.
     pub actions: Vec<Action>,
+    /// The session whose turn it is, null between turns: what is sent to it goes behind its reply.
+    pub current: Off<Session>,
+    /// What clients are to be told of the changes of the command under way.
+    pub pending: tracking::Pending,
     /// Which generation this process is.
     pub generation: u64,
     /// Pid of the keeper.
@@ -48,6 +55,13 @@ pub struct State {
     pub password: bool,
     /// Commands run in the present and the last periods, for `instantaneous_ops_per_sec`.
     pub rate: Rate,
+}
+
+/// A point of a transaction, as far as [`State`] is concerned.
+#[derive(Debug, Clone, Copy)]
+pub struct Point {
+    actions: usize,
+    pending: tracking::PendingPoint,
 }
 
 /// A rate measured over the last sixteen periods, as Redis does.
@@ -89,6 +103,8 @@ impl State {
             now_us: 0,
             random: StdRng::seed_from_u64(rand::random()),
             actions: Vec::new(),
+            current: Off::NULL,
+            pending: tracking::Pending::default(),
             generation,
             keeper_pid,
             serving_since_us: crate::util::time::monotonic_us(),
@@ -113,6 +129,24 @@ impl State {
     pub fn apply_config(&mut self) {
         self.maxmemory = self.config.maxmemory();
         self.password = !self.config.requirepass().is_empty();
+    }
+
+    /// The present point, to which a command that fails takes the state back.
+    #[inline(always)]
+    pub fn point(&self) -> Point {
+        Point { actions: self.actions.len(), pending: self.pending.point() }
+    }
+
+    /// Forgets what happened since a point, after the transaction was taken back to the same.
+    pub fn take_back(&mut self, view: &View, root: Off<Root>, point: &Point) {
+        self.pending.take_back(&point.pending);
+        let dropped = self.actions.get(point.actions..).unwrap_or_default();
+        let reconfigured = dropped.iter().any(|action| matches!(action, Action::Reconfigured(_)));
+        self.actions.truncate(point.actions);
+        if reconfigured && let Some(values) = crate::root::stored_config(view, root) {
+            self.config = values;
+            self.apply_config();
+        }
     }
 
     /// A random 64-bit number.

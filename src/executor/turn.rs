@@ -142,6 +142,7 @@ impl Executor {
             }
             Ok(served)
         });
+        self.state.current = Off::NULL;
         match served.and_then(|served| self.detach(turn, served)) {
             Ok(served) => served,
             // Not even the client's own buffers can be kept: it is the one that has to go.
@@ -191,6 +192,7 @@ impl Executor {
             }
         }
         self.publish(&turn);
+        self.state.current = session;
         turn
     }
 
@@ -340,12 +342,12 @@ impl Executor {
             dirty: 0,
         };
         let written = cx.reply.sink().len();
-        let actions = cx.state.actions.len();
+        let point = cx.state.point();
         let done = match dispatch::process(&mut cx) {
             Ok(done) => done,
             Err(fail) => {
                 cx.tx.rollback_all();
-                cx.state.actions.truncate(actions);
+                cx.state.take_back(&cx.tx, cx.root, &point);
                 cx.reply.sink().truncate(written);
                 dispatch::reply_error(&mut cx, &fail);
                 Done::Replied

@@ -30,7 +30,10 @@ use crate::keyspace::trash::Trash;
 use crate::keyspace::{Database, Entry};
 use crate::role::Role;
 use crate::root::{Counters, HandoffState, Root};
+use crate::session::members::{Member, Topic};
 use crate::session::output::{Chunk, Message};
+use crate::session::queue::Queued;
+use crate::session::tracking::{Reader, Tracked};
 use crate::session::{Directory, Session};
 use crate::version;
 
@@ -51,6 +54,11 @@ pub const FINGERPRINT: u64 = fingerprint(
         Directory::LAYOUT,
         Chunk::LAYOUT,
         Message::LAYOUT,
+        Topic::LAYOUT,
+        Member::LAYOUT,
+        Queued::LAYOUT,
+        Tracked::LAYOUT,
+        Reader::LAYOUT,
     ],
     &[("encodings", ENCODINGS)],
 );

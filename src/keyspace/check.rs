@@ -4,9 +4,10 @@ use shm::Off;
 use shm::check::{Checker, mark_blob, mark_table};
 
 use super::entry::{Entry, EntryView, Kind};
-use super::trash::{self, Trash};
+use super::trash::{self, Dead, Trash};
 use super::{Database, keys};
 use crate::root::Root;
+use crate::session::check::mark_tracked;
 
 /// Marks every block of a database, and proves its counts.
 pub fn mark_database(checker: &mut Checker<'_>, database: Off<Database>, what: &str) {
@@ -40,17 +41,18 @@ fn mark_entry(checker: &mut Checker<'_>, off: Off<Entry>, what: &str) -> bool {
 /// Marks what was set aside to be freed.
 pub fn mark_trash(checker: &mut Checker<'_>, root: Off<Root>) {
     let mut found = Vec::new();
-    trash::for_each(checker.view(), root, |off, is_table| found.push((off, is_table)));
-    for (off, is_table) in found {
+    trash::for_each(checker.view(), root, |off, kind| found.push((off, kind)));
+    for (off, kind) in found {
         if !checker.mark(off, size_of::<Trash>() as u64, "trash") {
             return;
         }
-        if is_table {
-            mark_table(checker, shm::field!(off, Trash.table), "trash", |checker, block| {
+        let table = shm::field!(off, Trash.table);
+        match kind {
+            Dead::Keys => mark_table(checker, table, "trash", |checker, block| {
                 mark_entry(checker, block.cast(), "trash");
-            });
-        } else {
-            mark_blob(checker, shm::field!(off, Trash.blob), "trash");
+            }),
+            Dead::Tracked => mark_table(checker, table, "trash", mark_tracked),
+            Dead::Blob => mark_blob(checker, shm::field!(off, Trash.blob), "trash"),
         }
     }
 }

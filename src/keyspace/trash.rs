@@ -7,15 +7,16 @@ use shm::{Off, OutOfMemory, Slot, Tx, U32, View, field, record};
 
 use super::entry::{Entry, EntryView, Kind};
 use crate::root::Root;
+use crate::session::tracking;
 
 record! {
     /// One dead thing.
     pub struct Trash {
         /// The next one.
         pub next: Slot<Off<Trash>>,
-        /// [`TABLE`] or [`BLOB`].
+        /// [`TABLE`], [`BLOB`] or [`TRACKED`].
         pub kind: U32,
-        /// The table of a database, if that is what it is.
+        /// The table of a database or of tracked keys, if that is what it is.
         pub table: Table,
         /// The blob, if that is what it is.
         pub blob: Blob,
@@ -24,6 +25,7 @@ record! {
 
 const TABLE: u32 = 1;
 const BLOB: u32 = 2;
+const TRACKED: u32 = 3;
 
 /// Blobs of more parts than this are not freed in one go.
 const LARGE_PARTS: u64 = 64;
@@ -56,6 +58,11 @@ pub fn add_table(tx: &mut Tx<'_>, root: Off<Root>, table: Table) -> Result<(), O
     add(tx, root, TABLE, table, Blob::EMPTY)
 }
 
+/// Sets aside a table of tracked keys ([`tracking`]), which nobody uses any more.
+pub fn add_tracked(tx: &mut Tx<'_>, root: Off<Root>, table: Table) -> Result<(), OutOfMemory> {
+    add(tx, root, TRACKED, table, Blob::EMPTY)
+}
+
 fn add(
     tx: &mut Tx<'_>,
     root: Off<Root>,
@@ -81,6 +88,10 @@ pub fn step(tx: &mut Tx<'_>, root: Off<Root>, limit: usize) -> Result<bool, OutO
             let free = |tx: &mut Tx<'_>, block: Off<u8>| free_entry(tx, block.cast());
             table::drain_step(tx, field!(first, Trash.table), limit, free)? == Drained::All
         }
+        TRACKED => {
+            let table = field!(first, Trash.table);
+            table::drain_step(tx, table, limit, tracking::free_tracked)? == Drained::All
+        }
         _ => blob::free_step(tx, field!(first, Trash.blob), limit)?,
     };
     if done {
@@ -101,11 +112,27 @@ fn unlink(tx: &mut Tx<'_>, root: Off<Root>, trash: Off<Trash>) -> Result<(), Out
     tx.set(at, next)
 }
 
+/// What a dead thing is, for those who look at it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dead {
+    /// The table of a database.
+    Keys,
+    /// A table of tracked keys.
+    Tracked,
+    /// A blob.
+    Blob,
+}
+
 /// Calls `each` with everything that was set aside.
-pub fn for_each(view: &View, root: Off<Root>, mut each: impl FnMut(Off<Trash>, bool)) {
+pub fn for_each(view: &View, root: Off<Root>, mut each: impl FnMut(Off<Trash>, Dead)) {
     let mut at = view.get(root).trash.get();
     while !at.is_null() {
-        each(at, view.get(at).kind.to_native() == TABLE);
+        let kind = match view.get(at).kind.to_native() {
+            TABLE => Dead::Keys,
+            TRACKED => Dead::Tracked,
+            _ => Dead::Blob,
+        };
+        each(at, kind);
         at = view.get(at).next.get();
     }
 }

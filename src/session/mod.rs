@@ -5,13 +5,21 @@
 //! | [`directory`] | all sessions by slot |
 //! | [`output`] | bytes for a client that are not in the executor's buffer |
 //! | [`cold`] | the rarely changing part: names and addresses |
+//! | [`queue`] | commands between `MULTI` and `EXEC` |
+//! | [`members`] | the index behind [`watch`], [`pubsub`], [`monitors`] and [`tracking`] |
+//! | [`push`] | messages to other sessions |
 //!
 //! A session is matched to its socket by the kernel's socket cookie, never by descriptor number.
 
 pub mod check;
 pub mod cold;
 pub mod directory;
+pub mod members;
+pub mod monitors;
 pub mod output;
+pub mod pubsub;
+pub mod push;
+pub mod queue;
 pub mod tracking;
 pub mod watch;
 
@@ -19,6 +27,8 @@ use shm::table::Table;
 use shm::{Hint, I64, Off, OutOfMemory, Slot, Tx, U32, U64, View, field, record};
 
 pub use directory::Directory;
+use members::Member;
+use queue::Queued;
 
 record! {
     /// One client connection.
@@ -70,25 +80,27 @@ record! {
         /// Since when the soft output limit is exceeded, milliseconds since the epoch; 0 if it is not.
         pub soft_limit_ms: Hint<I64>,
         /// First queued command of `MULTI`.
-        pub queue_head: Slot<Off<u8>>,
+        pub queue_head: Slot<Off<Queued>>,
         /// Last queued command.
-        pub queue_tail: Slot<Off<u8>>,
+        pub queue_tail: Slot<Off<Queued>>,
         /// Number of queued commands.
         pub queue_len: Slot<U32>,
         /// Bytes of queued commands.
         pub queue_bytes: Slot<U64>,
-        /// First watched key.
-        pub watches: Slot<Off<u8>>,
+        /// First watched key; they form a list.
+        pub watches: Slot<Off<Member>>,
         /// Channels it is subscribed to.
         pub channels: Table,
         /// Patterns it is subscribed to.
         pub patterns: Table,
         /// Shard channels it is subscribed to.
         pub shard_channels: Table,
+        /// Its place among the sessions in `MONITOR` mode, or null.
+        pub monitor: Slot<Off<Member>>,
         /// Client id to which invalidations go; 0 for itself.
         pub tracking_redirect: Slot<U64>,
-        /// Prefixes of broadcast tracking: a packed block, or null.
-        pub tracking_prefixes: Slot<Off<u8>>,
+        /// First of its prefixes of broadcast tracking, which form a list.
+        pub tracking_prefixes: Slot<Off<Member>>,
         /// Archive of the rarely changing part ([`cold::Cold`]), or null.
         pub cold: Slot<Off<u8>>,
         /// Its length.
@@ -220,6 +232,9 @@ pub fn create(tx: &mut Tx<'_>, accepted: &Accepted) -> Result<Off<Session>, OutO
     Ok(session)
 }
 
+/// Subscriptions that one transaction of a session's end gives up.
+pub const LEAVE_AT_ONCE: usize = 1 << 14;
+
 /// Takes a session out of every index: subscriptions, watched keys, tracking, monitors; and drops
 /// its queue.
 pub fn leave_everything(
@@ -228,8 +243,26 @@ pub fn leave_everything(
     root: Off<Root>,
     session: Off<Session>,
 ) -> Result<(), OutOfMemory> {
-    let _ = (tx, state, root, session);
+    while !leave_step(tx, state, root, session, usize::MAX)? {}
     Ok(())
+}
+
+/// A part of [`leave_everything`] that gives up `limit` subscriptions at most; true when nothing is
+/// left.
+pub fn leave_step(
+    tx: &mut Tx<'_>,
+    state: &mut crate::executor::State,
+    root: Off<Root>,
+    session: Off<Session>,
+    limit: usize,
+) -> Result<bool, OutOfMemory> {
+    let _ = state;
+    queue::clear(tx, session)?;
+    watch::clear(tx, root, session)?;
+    change_flags(tx, session, flag::MULTI | flag::DIRTY_CAS | flag::DIRTY_EXEC, 0)?;
+    monitors::remove(tx, root, session)?;
+    tracking::disable(tx, root, session)?;
+    pubsub::leave(tx, root, session, limit)
 }
 
 /// Frees a session whose subscriptions, watches and queue are gone already
@@ -238,14 +271,13 @@ pub fn destroy(tx: &mut Tx<'_>, session: Off<Session>) -> Result<(), OutOfMemory
     let root = crate::root::of(tx);
     let record = tx.read(session);
     output::clear(tx, session)?;
-    for block in [record.input.get(), record.cold.get(), record.tracking_prefixes.get()] {
+    for block in [record.input.get(), record.cold.get()] {
         if !block.is_null() {
             tx.free(block)?;
         }
     }
     for table in [record.channels, record.patterns, record.shard_channels] {
-        debug_assert!(table.len.get() == 0);
-        let _ = table;
+        debug_assert!(table.directory.get().is_null(), "a session ends with subscriptions");
     }
     directory::remove(tx, root, record.slot.to_native())?;
     tx.free(session)
@@ -258,3 +290,6 @@ pub fn at(view: &View, slot: u32) -> Option<Off<Session>> {
 }
 
 use crate::root::Root;
+
+#[cfg(test)]
+mod tests;

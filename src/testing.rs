@@ -1,0 +1,178 @@
+//! A server without sockets, for tests within this crate: clients are buffers.
+
+use std::io;
+
+use shm::{Arena, Options};
+
+use crate::config::ConfigValues;
+use crate::executor::turn::Served;
+use crate::executor::{Action, Executor, State, Stream};
+use crate::root;
+use crate::session::{self, Accepted};
+
+/// A client's two directions.
+#[derive(Default)]
+struct Buffers {
+    input: Vec<u8>,
+    output: Vec<u8>,
+    /// Whether the client takes what it is sent.
+    stuck: bool,
+}
+
+impl Stream for Buffers {
+    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.input.is_empty() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let taken = self.input.len().min(buffer.len());
+        buffer[..taken].copy_from_slice(&self.input[..taken]);
+        self.input.drain(..taken);
+        Ok(taken)
+    }
+
+    fn transmit(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.transmit_pieces(&[bytes])
+    }
+
+    fn transmit_pieces(&mut self, pieces: &[&[u8]]) -> io::Result<usize> {
+        if self.stuck {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        pieces.iter().for_each(|piece| self.output.extend_from_slice(piece));
+        Ok(pieces.iter().map(|piece| piece.len()).sum())
+    }
+}
+
+/// An executor with clients.
+pub struct Server {
+    /// The executor.
+    pub executor: Executor,
+    clients: Vec<Option<(u32, Buffers)>>,
+    /// What was asked to be done outside of the arena, but for flushing and closing.
+    pub asked: Vec<Action>,
+}
+
+impl Server {
+    /// A server with an empty arena.
+    pub fn new() -> Server {
+        let (mut arena, _) = Arena::create(&Options::default()).expect("arena");
+        let config = ConfigValues::default();
+        arena
+            .transact(|tx| {
+                let root = root::create(tx, 16, 1_000, [b'0'; 40])?;
+                root::store_config(tx, root, &config)
+            })
+            .expect("root");
+        let executor = Executor::new(arena, State::new(config, 1, 1)).expect("executor");
+        Server { executor, clients: Vec::new(), asked: Vec::new() }
+    }
+
+    /// A new connection; gives its number.
+    pub fn connect(&mut self) -> usize {
+        let number = self.clients.len();
+        let slot = self.executor.accept(&Accepted {
+            cookie: number as u64,
+            transport: session::TCP,
+            peer: format!("127.0.0.1:{}", 1000 + number),
+            local: "127.0.0.1:6379".into(),
+            now_ms: crate::util::time::unix_time_ms(),
+            authenticated: true,
+        });
+        self.clients.push(Some((slot.expect("session"), Buffers::default())));
+        number
+    }
+
+    /// Sends words as one request, and gives all that the client then has received.
+    pub fn ask(&mut self, client: usize, words: &[&[u8]]) -> Vec<u8> {
+        let mut request = format!("*{}\r\n", words.len()).into_bytes();
+        for word in words {
+            request.extend(format!("${}\r\n", word.len()).bytes());
+            request.extend_from_slice(word);
+            request.extend(b"\r\n");
+        }
+        self.feed(client, &request);
+        self.received(client)
+    }
+
+    /// Sends a line of words, and gives all that the client then has received, as text.
+    pub fn line(&mut self, client: usize, line: &str) -> String {
+        let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+        String::from_utf8_lossy(&self.ask(client, &words)).into_owned()
+    }
+
+    /// Sends bytes and gives the client its turns.
+    pub fn feed(&mut self, client: usize, bytes: &[u8]) {
+        let Some((slot, buffers)) = &mut self.clients[client] else { panic!("closed") };
+        buffers.input.extend_from_slice(bytes);
+        let mut served = Served::More;
+        while served == Served::More {
+            served = self.executor.serve(*slot, buffers);
+        }
+        if served == Served::Close {
+            self.close(client);
+        }
+        self.act();
+    }
+
+    /// What a client has received since it was last asked for.
+    pub fn received(&mut self, client: usize) -> Vec<u8> {
+        match &mut self.clients[client] {
+            Some((_, buffers)) => std::mem::take(&mut buffers.output),
+            None => Vec::new(),
+        }
+    }
+
+    /// The same as text.
+    pub fn text(&mut self, client: usize) -> String {
+        String::from_utf8_lossy(&self.received(client)).into_owned()
+    }
+
+    /// Has a client take nothing any more, or again.
+    pub fn stick(&mut self, client: usize, stuck: bool) {
+        if let Some((_, buffers)) = &mut self.clients[client] {
+            buffers.stuck = stuck;
+        }
+    }
+
+    /// Whether the connection was closed.
+    pub fn is_closed(&self, client: usize) -> bool {
+        self.clients[client].is_none()
+    }
+
+    /// Closes a connection.
+    pub fn close(&mut self, client: usize) {
+        if let Some((slot, _)) = self.clients[client].take() {
+            self.executor.close(slot).expect("memory");
+        }
+    }
+
+    /// One round of background work.
+    pub fn round(&mut self) {
+        self.executor.round();
+        self.act();
+    }
+
+    fn act(&mut self) {
+        for action in self.executor.take_actions() {
+            match action {
+                Action::Flush(slot) | Action::Close(slot) => {
+                    let same = |client: &Option<(u32, Buffers)>| {
+                        client.as_ref().is_some_and(|(other, _)| *other == slot)
+                    };
+                    let Some(number) = self.clients.iter().position(same) else { continue };
+                    let Some((_, buffers)) = &mut self.clients[number] else { continue };
+                    if self.executor.flush_pending(slot, buffers) {
+                        self.close(number);
+                    }
+                }
+                other => self.asked.push(other),
+            }
+        }
+    }
+
+    /// Walks the arena and fails unless everything is right.
+    pub fn check(&self) {
+        let report = crate::check::check_arena(&self.executor.arena);
+        assert!(report.clean, "{}", report.text);
+    }
+}
