@@ -5,7 +5,7 @@ use std::io;
 use shm::{Arena, Options};
 
 use crate::config::ConfigValues;
-use crate::executor::turn::Served;
+use crate::executor::turn::{Served, Streams};
 use crate::executor::{Action, Executor, State, Stream};
 use crate::root;
 use crate::session::{self, Accepted};
@@ -40,6 +40,16 @@ impl Stream for Buffers {
         }
         pieces.iter().for_each(|piece| self.output.extend_from_slice(piece));
         Ok(pieces.iter().map(|piece| piece.len()).sum())
+    }
+}
+
+/// All clients, by their slots.
+struct Everybody<'a>(&'a mut [Option<(u32, Buffers)>]);
+
+impl Streams<Buffers> for Everybody<'_> {
+    fn stream(&mut self, slot: u32) -> Option<&mut Buffers> {
+        let mut clients = self.0.iter_mut().flatten();
+        clients.find(|(other, _)| *other == slot).map(|(_, buffers)| buffers)
     }
 }
 
@@ -104,14 +114,13 @@ impl Server {
     pub fn feed(&mut self, client: usize, bytes: &[u8]) {
         let Some((slot, buffers)) = &mut self.clients[client] else { panic!("closed") };
         buffers.input.extend_from_slice(bytes);
+        let slot = *slot;
         let mut served = Served::More;
-        while served == Served::More {
-            served = self.executor.serve(*slot, buffers);
+        while matches!(served, Served::More | Served::LookAt { more: true }) {
+            served = self.executor.serve(slot, buffers);
         }
-        if served == Served::Close {
-            self.close(client);
-        }
-        self.act();
+        let look = matches!(served, Served::LookAt { .. } | Served::Close);
+        self.act(look.then_some(slot));
     }
 
     /// What a client has received since it was last asked for.
@@ -149,23 +158,27 @@ impl Server {
     /// One round of background work.
     pub fn round(&mut self) {
         self.executor.round();
-        self.act();
+        self.act(None);
     }
 
-    fn act(&mut self) {
+    /// What the event loop does at the end of a tick.
+    fn act(&mut self, look_at: Option<u32>) {
+        let mut slots: Vec<u32> = look_at.into_iter().collect();
+        self.executor.write_replies(&mut Everybody(&mut self.clients), &mut slots);
         for action in self.executor.take_actions() {
             match action {
-                Action::Flush(slot) | Action::Close(slot) => {
-                    let same = |client: &Option<(u32, Buffers)>| {
-                        client.as_ref().is_some_and(|(other, _)| *other == slot)
-                    };
-                    let Some(number) = self.clients.iter().position(same) else { continue };
-                    let Some((_, buffers)) = &mut self.clients[number] else { continue };
-                    if self.executor.flush_pending(slot, buffers) {
-                        self.close(number);
-                    }
-                }
+                Action::Flush(slot) | Action::Close(slot) => slots.push(slot),
                 other => self.asked.push(other),
+            }
+        }
+        for slot in slots {
+            let of_slot = |client: &Option<(u32, Buffers)>| {
+                client.as_ref().is_some_and(|(other, _)| *other == slot)
+            };
+            let Some(number) = self.clients.iter().position(of_slot) else { continue };
+            let Some((_, buffers)) = &mut self.clients[number] else { continue };
+            if self.executor.flush_pending(slot, buffers) {
+                self.close(number);
             }
         }
     }

@@ -278,10 +278,10 @@ fn what_a_subscriber_does_not_take_waits_for_it() {
         server.check();
     }
     assert_eq!(server.text(a), "");
-    assert_eq!(server.text(b).len(), 3 * 30);
+    assert_eq!(server.text(b).len(), 3 * 31);
     server.stick(a, false);
     // Its own reply comes behind what was waiting.
-    assert_eq!(server.line(a, "unsubscribe x").len(), 3 * 30 + 35);
+    assert_eq!(server.line(a, "unsubscribe x").len(), 3 * 31 + 33);
     server.stick(b, true);
     server.line(c, "publish x y");
     server.close(b);
