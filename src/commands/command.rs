@@ -1,8 +1,8 @@
 //! `COMMAND`: the table, as clients see it.
 
-use super::not_implemented;
+use super::command_replies as replies;
 use super::spec::{CommandSpec, acl, cmd, flag};
-use crate::executor::{Cx, Outcome};
+use crate::executor::{Cx, Fail, Outcome};
 
 /// The rows of this family.
 pub static COMMANDS: &[CommandSpec] = &[cmd("command", -1, command)
@@ -31,44 +31,61 @@ pub static COMMANDS: &[CommandSpec] = &[cmd("command", -1, command)
     ])];
 
 /// `COMMAND COUNT`: get total number of Redis commands.
-fn count(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn count(cx: &mut Cx<'_>) -> Outcome {
+    replies::count(&mut cx.reply);
+    Ok(())
 }
 
 /// `COMMAND DOCS [command-name [command-name ...]]`: get array of specific Redis command
 /// documentation.
-fn docs(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn docs(cx: &mut Cx<'_>) -> Outcome {
+    let names: Vec<&[u8]> = cx.args.from(2).collect();
+    replies::docs(&mut cx.reply, &names);
+    Ok(())
 }
 
 /// `COMMAND GETKEYS`: extract keys given a full Redis command.
-fn getkeys(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn getkeys(cx: &mut Cx<'_>) -> Outcome {
+    let argv: Vec<&[u8]> = cx.args.from(2).collect();
+    replies::get_keys(&mut cx.reply, &argv, false).map_err(refused)?;
+    Ok(())
 }
 
 /// `COMMAND GETKEYSANDFLAGS`: extract keys and access flags given a full Redis command.
-fn getkeysandflags(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn getkeysandflags(cx: &mut Cx<'_>) -> Outcome {
+    let argv: Vec<&[u8]> = cx.args.from(2).collect();
+    replies::get_keys(&mut cx.reply, &argv, true).map_err(refused)?;
+    Ok(())
 }
 
 /// `COMMAND HELP`: show helpful text about the different subcommands.
-fn help(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn help(cx: &mut Cx<'_>) -> Outcome {
+    super::help::reply(&mut cx.reply, "command");
+    Ok(())
 }
 
 /// `COMMAND INFO [command-name [command-name ...]]`: get array of specific Redis command details,
 /// or all when no argument is given.
-fn info(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn info(cx: &mut Cx<'_>) -> Outcome {
+    let names: Vec<&[u8]> = cx.args.from(2).collect();
+    replies::info(&mut cx.reply, &names);
+    Ok(())
 }
 
 /// `COMMAND LIST [FILTERBY <MODULE module-name | ACLCAT category | PATTERN pattern>]`: get an array
 /// of Redis command names.
-fn list(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn list(cx: &mut Cx<'_>) -> Outcome {
+    let filter: Vec<&[u8]> = cx.args.from(2).collect();
+    replies::list(&mut cx.reply, &filter).map_err(refused)?;
+    Ok(())
 }
 
 /// `COMMAND`: return an array with details about all commands.
-fn command(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn command(cx: &mut Cx<'_>) -> Outcome {
+    replies::all(&mut cx.reply);
+    Ok(())
+}
+
+fn refused(reason: replies::Refused) -> Fail {
+    format!("ERR {reason}").into()
 }

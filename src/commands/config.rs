@@ -1,10 +1,13 @@
 //! `CONFIG`: reading and changing directives.
 
-use super::not_implemented;
+use shm::{U64, field};
+
+use super::errors::NO_CONFIG_FILE;
 use super::spec::{CommandSpec, cmd, container, flag};
 use crate::config::ConfigValues;
-use crate::executor::{Cx, Outcome};
+use crate::executor::{Action, Cx, Outcome, error};
 use crate::proto::reply::{Reply, Sink};
+use crate::root::{Counters, Root};
 
 /// The rows of this family.
 pub static COMMANDS: &[CommandSpec] = &[container("config", -2).subcommands(&[
@@ -20,29 +23,66 @@ pub static COMMANDS: &[CommandSpec] = &[container("config", -2).subcommands(&[
 ])];
 
 /// `CONFIG GET parameter [parameter ...]`: get the values of configuration parameters.
-fn get(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn get(cx: &mut Cx<'_>) -> Outcome {
+    let patterns: Vec<&[u8]> = cx.args.from(2).collect();
+    reply_matching(&mut cx.reply, &cx.state.config, &patterns);
+    Ok(())
 }
 
 /// `CONFIG HELP`: show helpful text about the different subcommands.
-fn help(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn help(cx: &mut Cx<'_>) -> Outcome {
+    super::help::reply(&mut cx.reply, "config");
+    Ok(())
 }
 
 /// `CONFIG RESETSTAT`: reset the stats returned by INFO.
-fn resetstat(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn resetstat(cx: &mut Cx<'_>) -> Outcome {
+    let counters = field!(cx.root, Root.counters);
+    for counter in [
+        field!(counters, Counters.commands),
+        field!(counters, Counters.connections),
+        field!(counters, Counters.rejected),
+        field!(counters, Counters.input_bytes),
+        field!(counters, Counters.output_bytes),
+        field!(counters, Counters.expired),
+        field!(counters, Counters.hits),
+        field!(counters, Counters.misses),
+        field!(counters, Counters.errors),
+    ] {
+        cx.tx.hint(counter, U64::from_native(0));
+    }
+    cx.reply.ok();
+    Ok(())
 }
 
 /// `CONFIG REWRITE`: rewrite the configuration file with the in memory configuration.
+///
+/// The keeper has read the file, if there was one, and given what it said; the server has none.
 fn rewrite(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+    Err(NO_CONFIG_FILE.into())
 }
 
 /// `CONFIG SET parameter value [parameter value ...]`: set configuration parameters to the given
 /// values.
-fn set(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+///
+/// The values are in force at once, and stand in the arena with the same transaction. If that is
+/// taken back, [`crate::executor::State::take_back`] reads them from there again.
+fn set(cx: &mut Cx<'_>) -> Outcome {
+    if !cx.args.len().is_multiple_of(2) {
+        return Err(error::SYNTAX);
+    }
+    let words: Vec<&[u8]> = cx.args.from(2).collect();
+    let pairs: Vec<(&[u8], &[u8])> = words.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
+    let authority = cx.state.config.authority_of(super::debug::is_local(cx));
+    let update = cx.state.config.prepare(&pairs, authority).map_err(|e| format!("ERR {e}"))?;
+    if !update.changed.is_empty() {
+        crate::root::store_config(&mut cx.tx, cx.root, &update.values)?;
+        cx.state.config = update.values;
+        cx.state.apply_config();
+        cx.after_commit(Action::Reconfigured(update.changed));
+    }
+    cx.reply.ok();
+    Ok(())
 }
 
 /// Answers `CONFIG GET pattern ...`.

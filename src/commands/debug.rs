@@ -105,7 +105,7 @@ pub fn allow(cx: &mut Cx<'_>) -> Outcome {
 }
 
 /// Whether the client is on this machine: on the Unix socket or a loopback address.
-fn is_local(cx: &Cx<'_>) -> bool {
+pub fn is_local(cx: &Cx<'_>) -> bool {
     if cx.session_record().transport == UNIX {
         return true;
     }

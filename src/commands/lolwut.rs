@@ -4,9 +4,9 @@
 //! row. `LOLWUT VERSION 6` is a skyline as in the games of 8 bit machines. Any other version only
 //! says which one this is.
 
-use super::not_implemented;
 use super::spec::{CommandSpec, cmd, flag};
 use crate::executor::{Cx, Outcome};
+use crate::proto::reply::Format;
 use crate::util::numbers::string2ll;
 
 /// The rows of this family.
@@ -14,8 +14,12 @@ pub static COMMANDS: &[CommandSpec] =
     &[cmd("lolwut", -1, lolwut).flags(flag::READONLY | flag::FAST)];
 
 /// `LOLWUT [VERSION version]`: display some computer art and the Redis version.
-fn lolwut(_cx: &mut Cx<'_>) -> Outcome {
-    not_implemented()
+fn lolwut(cx: &mut Cx<'_>) -> Outcome {
+    let args: Vec<&[u8]> = cx.args.from(1).collect();
+    let art = render(&args, &mut || cx.state.random() as u32);
+    let art = art.map_err(|reason| format!("ERR {reason}"))?;
+    cx.reply.verbatim(Format::Text, art.as_bytes());
+    Ok(())
 }
 
 const SIGNATURE: &str = "Redis ver. 7.0.15\n";

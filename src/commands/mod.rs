@@ -50,8 +50,3 @@ use crate::executor::{Cx, Fail, Outcome};
 fn not_a_command(_cx: &mut Cx<'_>) -> Outcome {
     Err(Fail::Err("ERR unknown subcommand".into()))
 }
-
-/// The handler body of a command that is in the table but not written yet.
-fn not_implemented() -> Outcome {
-    Err(Fail::Err("ERR not implemented".into()))
-}
