@@ -109,8 +109,9 @@ fn parse_type(text: &[u8]) -> Option<FieldType> {
 /// The position of a field: a bit, or with a `#` before it a number of fields.
 fn parse_field_offset(cx: &Cx<'_>, text: &[u8], bits: u32) -> Result<u64, Fail> {
     let Some(number) = text.strip_prefix(b"#") else { return parse_offset(cx, text) };
+    // Redis's product wraps, too.
     string2ll(number)
-        .and_then(|number| number.checked_mul(i64::from(bits)))
+        .map(|number| number.wrapping_mul(i64::from(bits)))
         .and_then(|offset| check_offset(cx, offset))
         .ok_or_else(invalid_offset)
 }

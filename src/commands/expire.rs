@@ -192,7 +192,7 @@ fn reply_expiry(cx: &mut Cx<'_>, unit: Unit, base: Base) -> Outcome {
         Some(None) => -1,
         Some(Some(at)) => {
             let left = (at - now).max(0);
-            if unit == Unit::Seconds { left.saturating_add(500) / 1000 } else { left }
+            if unit == Unit::Seconds { ((left as u64 + 500) / 1000) as i64 } else { left }
         }
     };
     cx.reply.integer(answer);

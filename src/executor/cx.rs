@@ -210,13 +210,27 @@ impl<'a> Cx<'a> {
 
     /// Removes a key of the session's database if it has expired.
     pub fn remove_if_expired(&mut self, name: &[u8]) -> Result<bool, Fail> {
+        self.remove_if_expired_in(self.database_index, name)
+    }
+
+    fn remove_if_expired_in(&mut self, index: u32, name: &[u8]) -> Result<bool, Fail> {
         let hash = self.tx.hash(name);
-        let (database, now) = (self.database, self.state.now_ms);
+        let database = crate::root::database(&self.tx, self.root, index);
+        let now = self.state.now_ms;
         let removed = keyspace::expire::remove_expired(&mut self.tx, database, hash, name, now)?;
         if removed {
-            self.expired(self.database_index, name)?;
+            self.expired(index, name)?;
         }
         Ok(removed)
+    }
+
+    /// After a command has failed and was taken back: removes again what it had found expired.
+    pub fn expire_again(&mut self) -> Outcome {
+        for (index, name) in std::mem::take(&mut self.state.expired) {
+            self.remove_if_expired_in(index, &name)?;
+        }
+        self.state.expired.clear();
+        Ok(())
     }
 
     #[cold]
@@ -224,6 +238,7 @@ impl<'a> Cx<'a> {
         let counters = field!(self.root, Root.counters);
         self.count(field!(counters, Counters.expired), 1);
         watch::key_expired(&mut self.tx, self.root, index, name)?;
+        self.state.expired.push((index, name.to_vec()));
         tracking::key_changed(&mut self.tx, self.state, index, name, None)?;
         Ok(())
     }

@@ -58,6 +58,7 @@ pub fn call(cx: &mut Cx<'_>) -> Outcome {
     let written = cx.reply.sink().len();
     let state = cx.state.point();
     let dirty = cx.dirty;
+    cx.state.expired.clear();
     let counters = field!(cx.root, Root.counters);
     cx.count(field!(counters, Counters.commands), 1);
     let last = field!(cx.session, Session.last_command);
@@ -68,6 +69,9 @@ pub fn call(cx: &mut Cx<'_>) -> Outcome {
         cx.reply.sink().truncate(written);
         cx.state.take_back(&cx.tx, cx.root, &state);
         cx.dirty = dirty;
+        if !cx.state.expired.is_empty() {
+            cx.expire_again()?;
+        }
         reply_error(cx, &fail);
     }
     if cx.dirty != dirty {

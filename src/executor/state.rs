@@ -41,6 +41,9 @@ pub struct State {
     pub current: Off<Session>,
     /// What clients are to be told of the changes of the command under way.
     pub pending: tracking::Pending,
+    /// Keys (with their database) that the command found expired and removed: they stay removed
+    /// even if it fails.
+    pub expired: Vec<(u32, Vec<u8>)>,
     /// Which generation this process is.
     pub generation: u64,
     /// Pid of the keeper.
@@ -105,6 +108,7 @@ impl State {
             actions: Vec::new(),
             current: Off::NULL,
             pending: tracking::Pending::default(),
+            expired: Vec::new(),
             generation,
             keeper_pid,
             serving_since_us: crate::util::time::monotonic_us(),

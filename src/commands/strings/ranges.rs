@@ -53,7 +53,7 @@ fn clamp(start: i64, end: i64, length: u64) -> Option<(u64, u64)> {
     let length = length as i64;
     let from_end = |at: i64| if at < 0 { (length + at).max(0) } else { at };
     let (start, end) = (from_end(start), from_end(end).min(length - 1));
-    (start <= end).then_some((start as u64, end as u64 + 1))
+    (start <= end).then(|| (start as u64, end as u64 + 1))
 }
 
 /// `SETRANGE key offset value`: overwrite part of a string at key starting at the specified offset.
