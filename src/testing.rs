@@ -73,7 +73,8 @@ impl Server {
                 root::store_config(tx, root, &config)
             })
             .expect("root");
-        let executor = Executor::new(arena, State::new(config, 1, 1)).expect("executor");
+        let buffers = crate::executor::Buffers::take(&mut arena).expect("buffers");
+        let executor = Executor::new(arena, buffers, State::new(config, 1, 1));
         Server { executor, clients: Vec::new(), asked: Vec::new() }
     }
 

@@ -1,6 +1,7 @@
 //! The values in force.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use thiserror::Error;
 
@@ -64,15 +65,20 @@ impl ConfigError {
 
 impl Default for ConfigValues {
     fn default() -> Self {
-        let parse = |directive: &Directive| {
-            let none = Value::Limits(BufferLimits::default());
-            directive.kind.parse(directive.default.as_bytes(), &none).unwrap_or_else(|refusal| {
-                unreachable!("the default of {} is refused: {refusal}", directive.name)
-            })
-        };
-        Self { values: directives::all().iter().map(parse).collect() }
+        DEFAULTS.clone()
     }
 }
+
+/// Every directive's default, read once: a successor must not spend its freeze on it.
+static DEFAULTS: LazyLock<ConfigValues> = LazyLock::new(|| {
+    let parse = |directive: &Directive| {
+        let none = Value::Limits(BufferLimits::default());
+        directive.kind.parse(directive.default.as_bytes(), &none).unwrap_or_else(|refusal| {
+            unreachable!("the default of {} is refused: {refusal}", directive.name)
+        })
+    };
+    ConfigValues { values: directives::all().iter().map(parse).collect() }
+});
 
 impl ConfigValues {
     /// The value of a directive.

@@ -50,6 +50,25 @@ const INPUT: usize = 64 << 10;
 /// Bytes of the output buffer that are always there.
 const OUTPUT: usize = 256 << 10;
 
+/// The executor's buffers. They can be had before the arena is owned, since having them touches
+/// nothing of it.
+pub struct Buffers {
+    input: shm::io::IoBuffer,
+    output: shm::io::IoBuffer,
+}
+
+impl Buffers {
+    /// Takes the buffers of an arena.
+    ///
+    /// # Errors
+    /// If the system has no memory for them.
+    pub fn take(arena: &mut Arena) -> Result<Buffers, OutOfMemory> {
+        let input = arena.io_buffer(Area::Input, INPUT)?;
+        let output = arena.io_buffer(Area::Output, OUTPUT)?;
+        Ok(Buffers { input, output })
+    }
+}
+
 /// The executor of a generation.
 pub struct Executor {
     /// The arena, which this process owns while it serves.
@@ -78,12 +97,12 @@ pub(crate) enum InFlight {
 
 impl Executor {
     /// Takes the executor's place in an arena that has a root and is owned by this process.
-    pub fn new(mut arena: Arena, state: State) -> Result<Executor, OutOfMemory> {
-        let input = arena.io_buffer(Area::Input, INPUT)?;
-        let output = Output::new(arena.io_buffer(Area::Output, OUTPUT)?);
+    pub fn new(arena: Arena, buffers: Buffers, state: State) -> Executor {
+        let Buffers { input, output } = buffers;
         let root = crate::root::of(&arena);
         let background = background::Background::default();
-        Ok(Executor { arena, state, root, input, output, argv: Argv::new(), background })
+        let output = Output::new(output);
+        Executor { arena, state, root, input, output, argv: Argv::new(), background }
     }
 
     /// The root record.

@@ -15,7 +15,7 @@ use tracing::{info, warn};
 use super::serving::Generation;
 use super::words::HandoffWords;
 use crate::config::{Authority, ConfigValues};
-use crate::executor::{Executor, State};
+use crate::executor::{Buffers, Executor, State};
 use crate::net::{Listener, Poller, listener};
 use crate::root::{self, Root};
 use crate::settings::Settings;
@@ -46,7 +46,8 @@ pub fn start(
     make_root(&mut arena, &config)?;
     let mut state = State::new(config, generation, keeper_pid);
     state.addresses = listeners.iter().map(Listener::address).collect();
-    let executor = Executor::new(arena, state)?;
+    let buffers = Buffers::take(&mut arena)?;
+    let executor = Executor::new(arena, buffers, state);
     let mut poller = Poller::new(super::serving::EVENTS)?;
     for listener in listeners {
         info!("listening on {}", listener.address());

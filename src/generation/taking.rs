@@ -23,7 +23,7 @@ use super::orders::say;
 use super::serving::{EVENTS, Generation};
 use super::words::HandoffWords;
 use crate::config::ConfigValues;
-use crate::executor::{Executor, State};
+use crate::executor::{Buffers, Executor, State};
 use crate::net::{Connection, Listener, Poller, Ready, Socket, Source};
 use crate::role::Succession;
 use crate::root::{self, HandoffState, Root};
@@ -44,6 +44,8 @@ struct Arriving {
     arena: Option<Arena>,
     words: Option<HandoffWords>,
     lock: Option<ExecutorLock<'static>>,
+    buffers: Option<Buffers>,
+    state: Option<State>,
     ready: Vec<Ready>,
 }
 
@@ -113,7 +115,10 @@ impl SuccessorHost for Arriving {
     }
 
     fn prepare(&mut self, welcome: &Welcome) -> Result<(), HostError> {
-        let arena = self.arena.as_ref().ok_or("there is no arena yet")?;
+        let arena = self.arena.as_mut().ok_or("there is no arena yet")?;
+        self.buffers = Some(Buffers::take(arena)?);
+        // Made now, with defaults, so that the freeze only has to fill in what differs.
+        self.state = Some(State::new(ConfigValues::default(), 0, 0));
         prefault(arena);
         let number = Number::new(welcome.to).ok_or("there is no such generation")?;
         let word = self.words().executor(number);
@@ -191,6 +196,8 @@ fn prepare(link: OwnedFd) -> Result<(Arriving, Successor), String> {
         arena: None,
         words: None,
         lock: None,
+        buffers: None,
+        state: None,
         ready: Vec::with_capacity(EVENTS),
     };
     let link = Link::new(link).map_err(|e| e.to_string())?;
@@ -207,7 +214,15 @@ fn own(
     keeper_pid: u32,
 ) -> Result<(Generation, Vec<String>), String> {
     let words = arriving.words();
-    let Arriving { poller, arena: Some(arena), lock: Some(lock), .. } = arriving else {
+    let Arriving {
+        poller,
+        arena: Some(arena),
+        lock: Some(lock),
+        buffers: Some(buffers),
+        state: Some(mut state),
+        ..
+    } = arriving
+    else {
         return Err("the predecessor offered before everything had arrived".into());
     };
     successor
@@ -215,9 +230,10 @@ fn own(
         .map_err(|error| error.to_string())?;
     // From here on this process owns the arena, and failing is dying: the predecessor notices.
     let (config, unknown) = load_config(&arena);
-    let mut state = State::new(config, generation, keeper_pid);
+    (state.config, state.generation, state.keeper_pid) = (config, generation, keeper_pid);
+    state.apply_config();
     state.addresses = poller.listeners().iter().map(Listener::address).collect();
-    let executor = Executor::new(arena, state).map_err(|error| error.to_string())?;
+    let executor = Executor::new(arena, buffers, state);
     Ok((Generation::new(executor, poller, words, lock, offered.to), unknown))
 }
 
