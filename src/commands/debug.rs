@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use shm::{Off, field};
 
-use super::errors::DEBUG_NOT_ALLOWED;
+use super::errors::{DEBUG_NOT_ALLOWED, c_string};
 use super::object::{idle_seconds, reference_count};
 use super::spec::{CommandSpec, cmd, flag};
 use crate::executor::{Cx, Fail, Outcome, error};
@@ -90,7 +90,7 @@ fn debug(cx: &mut Cx<'_>) -> Outcome {
 fn unknown(name: &[u8]) -> Fail {
     const QUOTED: usize = 128;
     let mut text = b"ERR unknown subcommand or wrong number of arguments for '".to_vec();
-    text.extend_from_slice(&name[..name.len().min(QUOTED)]);
+    text.extend_from_slice(c_string(name, QUOTED));
     text.extend_from_slice(b"'. Try DEBUG HELP.");
     Fail::Bytes(text)
 }

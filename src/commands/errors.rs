@@ -47,7 +47,7 @@ pub fn wrong_arity(command: &CommandSpec) -> String {
 }
 
 /// What C's `%.*s` prints: up to the first NUL, and at most so many bytes.
-fn c_string(bytes: &[u8], most: usize) -> &[u8] {
+pub(super) fn c_string(bytes: &[u8], most: usize) -> &[u8] {
     let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
     &bytes[..end.min(most)]
 }

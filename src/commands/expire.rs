@@ -1,5 +1,6 @@
 //! Commands on the time to live of keys.
 
+use super::errors;
 use super::spec::{CommandSpec, acl, at, cmd, flag, key};
 use super::strings::expiry_options::invalid_expire_time;
 use crate::executor::{Cx, Fail, Outcome};
@@ -136,7 +137,8 @@ impl Conditions {
             } else if cx.args.is(at, "LT") {
                 conditions.lt = true;
             } else {
-                return Err(Fail::Bytes([b"ERR Unsupported option ", cx.arg(at)].concat()));
+                let option = errors::c_string(cx.arg(at), usize::MAX);
+                return Err(Fail::Bytes([b"ERR Unsupported option ", option].concat()));
             }
         }
         if conditions.nx && (conditions.xx || conditions.gt || conditions.lt) {

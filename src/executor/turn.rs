@@ -297,7 +297,7 @@ impl Executor {
 
     /// Replies with an error after which the connection is closed, and drops the rest of the input.
     fn refuse(&mut self, turn: &mut Turn, message: &[u8]) -> Result<(), OutOfMemory> {
-        Reply::new(&mut self.output, Protocol::Resp2).error(message);
+        Reply::new(&mut self.output, Protocol::Resp2).coded_error(message);
         turn.closing = true;
         turn.position = turn.length;
         let session = turn.session;

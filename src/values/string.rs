@@ -370,3 +370,7 @@ pub fn copy(
     }
     Ok(fresh)
 }
+
+#[cfg(test)]
+#[path = "string_tests.rs"]
+mod tests;
