@@ -35,7 +35,7 @@ impl Identity {
         Self {
             magic: MAGIC.into(),
             version: version::VERSION.into(),
-            build: version::BUILD.into(),
+            build: version::build().into(),
             keeper_protocol: handoff::keeper_channel::KEEPER_PROTOCOL,
             handoff_versions,
             fingerprints,

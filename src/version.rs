@@ -1,13 +1,23 @@
 //! What this build is called.
 
+use std::sync::OnceLock;
+
 /// The version of the package.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The mark that `HOTREDIS_BUILD` gave this build at build time; empty if it was not set.
-pub const BUILD: &str = match option_env!("HOTREDIS_BUILD") {
-    Some(build) => build,
-    None => "",
-};
+static BUILD: OnceLock<&'static str> = OnceLock::new();
+
+/// Says what mark `HOTREDIS_BUILD` gave this build at build time. The program does so at its start:
+/// a library that read it would have to be compiled anew for every mark.
+pub fn set_build(build: &'static str) {
+    // Set once; whoever comes later has nothing else to say.
+    let _ = BUILD.set(build);
+}
+
+/// The mark of this build; empty if it has none.
+pub fn build() -> &'static str {
+    BUILD.get().copied().unwrap_or_default()
+}
 
 /// Version and mark as people read them: `0.1.0` or `0.1.0 (build blue)`.
 pub fn describe(version: &str, build: &str) -> String {

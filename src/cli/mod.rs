@@ -43,7 +43,7 @@ struct Cli {
 
 /// What `--version` prints.
 static VERSION: LazyLock<String> =
-    LazyLock::new(|| version::describe(version::VERSION, version::BUILD));
+    LazyLock::new(|| version::describe(version::VERSION, version::build()));
 
 #[derive(Debug, Subcommand)]
 enum Command {

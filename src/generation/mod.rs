@@ -98,7 +98,7 @@ fn fingerprint_text() -> String {
 fn handoff_identity() -> handoff::message::Identity {
     handoff::message::Identity {
         version: version::VERSION.into(),
-        build: version::BUILD.into(),
+        build: version::build().into(),
         fingerprint: combined_fingerprint(FINGERPRINT).to_le_bytes().to_vec(),
     }
 }

@@ -57,7 +57,7 @@ pub fn start(
         pid: std::process::id(),
         generation,
         version: version::VERSION.into(),
-        build: version::BUILD.into(),
+        build: version::build().into(),
         fingerprint: super::fingerprint_text(),
         handoff_versions: (PROTOCOL_MIN, PROTOCOL_MAX),
         addresses: executor.state.addresses.iter().take(64).cloned().collect(),

@@ -285,7 +285,7 @@ impl Generation {
             connections: u64::from(self.poller.open()),
             freeze_us,
             version: version::VERSION.into(),
-            build: version::BUILD.into(),
+            build: version::build().into(),
             fingerprint: super::fingerprint_text(),
             handoff_versions: (PROTOCOL_MIN, PROTOCOL_MAX),
             addresses: addresses.into_iter().take(64).collect(),

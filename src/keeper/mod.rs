@@ -165,7 +165,7 @@ impl Keeper {
         }
         info!(
             "hotredis {} starts, keeper {}",
-            version::describe(version::VERSION, version::BUILD),
+            version::describe(version::VERSION, version::build()),
             std::process::id()
         );
         Ok(Self {

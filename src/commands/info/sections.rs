@@ -81,7 +81,7 @@ pub fn server(cx: &Cx<'_>, text: &mut String) {
     put(text, "config_file", "");
     put(text, "io_threads_active", 0);
     put(text, "hotredis_version", version::VERSION);
-    put(text, "hotredis_build", version::BUILD);
+    put(text, "hotredis_build", version::build());
 }
 
 /// Who is connected.
