@@ -42,6 +42,8 @@ record! {
         pub watched: Table,
         /// Keys that clients with `CLIENT TRACKING` have read.
         pub tracked: Table,
+        /// Readers of all tracked keys together.
+        pub tracked_items: Slot<U64>,
         /// Prefixes of broadcast tracking with the sessions that chose them.
         pub prefixes: Table,
         /// Sessions in `MONITOR` mode are members of this topic; null if there are none.

@@ -111,7 +111,7 @@ fn pause(cx: &mut Cx<'_>) -> Outcome {
         4 if cx.args.is(3, "write") => false,
         4 if cx.args.is(3, "all") => true,
         4 => return Err("ERR CLIENT PAUSE mode must be WRITE or ALL".into()),
-        _ => return Err(wrong_subcommand("pause")),
+        _ => return Err(wrong_subcommand(cx)),
     };
     let no_integer = || Fail::from("ERR timeout is not an integer or out of range");
     let timeout = string2ll(cx.arg(2)).ok_or_else(no_integer)?;
@@ -190,7 +190,7 @@ fn unblock(cx: &mut Cx<'_>) -> Outcome {
         3 => {}
         4 if cx.args.is(3, "timeout") || cx.args.is(3, "error") => {}
         4 => return Err("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR".into()),
-        _ => return Err(wrong_subcommand("unblock")),
+        _ => return Err(wrong_subcommand(cx)),
     }
     cx.int_arg(2)?;
     cx.reply.integer(0);
@@ -206,13 +206,12 @@ fn unpause(cx: &mut Cx<'_>) -> Outcome {
 }
 
 /// The arguments of a subcommand of `CLIENT` are too many.
-fn wrong_subcommand(name: &str) -> Fail {
-    format!("ERR unknown subcommand or wrong number of arguments for '{name}'. Try CLIENT HELP.")
-        .into()
+fn wrong_subcommand(cx: &Cx<'_>) -> Fail {
+    Fail::Bytes(super::errors::wrong_subcommand("client", cx.arg(1)))
 }
 
 /// An error that quotes a client's word, up to its first NUL as C would print it.
-fn quoting(before: &str, word: &[u8], after: &str) -> Fail {
+pub fn quoting(before: &str, word: &[u8], after: &str) -> Fail {
     let word = word.split(|byte| *byte == 0).next().unwrap_or_default();
     Fail::Bytes([before.as_bytes(), word, after.as_bytes()].concat())
 }

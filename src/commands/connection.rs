@@ -4,6 +4,7 @@ use shm::{U32, field};
 
 use super::client;
 use super::spec::{CommandSpec, acl, cmd, flag};
+use crate::executor::dispatch;
 use crate::executor::{Cx, Fail, Outcome, error};
 use crate::proto::reply::{Protocol, shared};
 use crate::session::{self, Session};
@@ -65,7 +66,7 @@ const WRONG_PASS: &str = "WRONGPASS invalid username-password pair or user is di
 const NO_PASSWORD_SET: &str = "ERR AUTH <password> called without any password configured for the \
                                default user. Are you sure your configuration is correct?";
 const HELLO_NO_AUTH: &str = "NOAUTH HELLO must be called with the client already authenticated, \
-                             otherwise the HELLO <proto> AUTH <user> <pass> option can be used to \
+                             otherwise the HELLO AUTH <user> <pass> option can be used to \
                              authenticate the client and select the RESP protocol version at the \
                              same time";
 
@@ -114,40 +115,38 @@ fn hello(cx: &mut Cx<'_>) -> Outcome {
             return Err("ERR Protocol version is not an integer or out of range".into());
         }
     };
-    let (mut credentials, mut name) = (None, None);
-    let mut at = 2;
-    while let Some(option) = cx.args.get(at) {
-        match (cx.args.get(at + 1), cx.args.get(at + 2)) {
-            (Some(user), Some(password)) if cx.args.is(at, "auth") => {
-                credentials = Some((user, password));
-                at += 3;
-            }
-            (Some(given), _) if cx.args.is(at, "setname") => {
-                client::check_name(given)?;
-                name = Some(given);
-                at += 2;
-            }
-            _ => {
-                let mut message = b"ERR Syntax error in HELLO option '".to_vec();
-                message.extend(option.split(|byte| *byte == 0).next().unwrap_or_default());
-                message.push(b'\'');
-                return Err(Fail::Bytes(message));
-            }
-        }
-    }
-    if let Some((user, password)) = credentials {
-        authenticate(cx, user, password)?;
+    if let Err(fail) = hello_options(cx) {
+        // As in Redis, the options before the wrong one have done their work.
+        dispatch::reply_error(cx, &fail);
+        return Ok(());
     }
     if !cx.session_record().is(session::flag::AUTHENTICATED) {
-        return Err(HELLO_NO_AUTH.into());
-    }
-    if let Some(name) = name {
-        client::set_name(cx, name)?;
+        dispatch::reply_error(cx, &HELLO_NO_AUTH.into());
+        return Ok(());
     }
     if let Some(protocol) = version {
         speak(cx, protocol)?;
     }
     reply_to_hello(cx);
+    Ok(())
+}
+
+fn hello_options(cx: &mut Cx<'_>) -> Outcome {
+    let mut at = 2;
+    while let Some(option) = cx.args.get(at) {
+        match (cx.args.get(at + 1), cx.args.get(at + 2)) {
+            (Some(user), Some(password)) if cx.args.is(at, "auth") => {
+                authenticate(cx, user, password)?;
+                at += 3;
+            }
+            (Some(name), _) if cx.args.is(at, "setname") => {
+                client::check_name(name)?;
+                client::set_name(cx, name)?;
+                at += 2;
+            }
+            _ => return Err(client::quoting("ERR Syntax error in HELLO option '", option, "'")),
+        }
+    }
     Ok(())
 }
 

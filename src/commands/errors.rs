@@ -46,6 +46,16 @@ pub fn wrong_arity(command: &CommandSpec) -> String {
     format!("ERR wrong number of arguments for '{}' command", command.full_name)
 }
 
+/// The arguments of a subcommand are too many, where the table knows no maximum.
+pub fn wrong_subcommand(container: &str, name: &[u8]) -> Vec<u8> {
+    let mut message = b"ERR unknown subcommand or wrong number of arguments for '".to_vec();
+    message.extend(c_string(name, QUOTED));
+    message.extend(b"'. Try ");
+    message.extend(container.to_ascii_uppercase().bytes());
+    message.extend(b" HELP.");
+    message
+}
+
 /// What C's `%.*s` prints: up to the first NUL, and at most so many bytes.
 pub(super) fn c_string(bytes: &[u8], most: usize) -> &[u8] {
     let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());

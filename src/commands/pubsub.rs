@@ -51,6 +51,9 @@ fn psubscribe(cx: &mut Cx<'_>) -> Outcome {
 /// `SSUBSCRIBE shardchannel [shardchannel ...]`: listen for messages published to the given shard
 /// channels.
 fn ssubscribe(cx: &mut Cx<'_>) -> Outcome {
+    if cx.in_exec {
+        return Err("ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client".into());
+    }
     subscribe_all(cx, Kind::Shard, "ssubscribe")
 }
 
@@ -178,7 +181,7 @@ fn encode<S: Sink>(reply: &mut Reply<'_, S>, words: &[&[u8]]) {
 
 /// `PUBSUB CHANNELS [pattern]`: list active channels.
 fn channels(cx: &mut Cx<'_>) -> Outcome {
-    list(cx, Kind::Channel, "channels")
+    list(cx, Kind::Channel)
 }
 
 /// `PUBSUB HELP`: show helpful text about the different subcommands.
@@ -201,7 +204,7 @@ fn numsub(cx: &mut Cx<'_>) -> Outcome {
 
 /// `PUBSUB SHARDCHANNELS [pattern]`: list active shard channels.
 fn shardchannels(cx: &mut Cx<'_>) -> Outcome {
-    list(cx, Kind::Shard, "shardchannels")
+    list(cx, Kind::Shard)
 }
 
 /// `PUBSUB SHARDNUMSUB [shardchannel [shardchannel ...]]`: get the count of subscribers for shard
@@ -210,10 +213,9 @@ fn shardnumsub(cx: &mut Cx<'_>) -> Outcome {
     counts(cx, Kind::Shard)
 }
 
-fn list(cx: &mut Cx<'_>, kind: Kind, word: &str) -> Outcome {
+fn list(cx: &mut Cx<'_>, kind: Kind) -> Outcome {
     if cx.args.len() > 3 {
-        let message = "ERR unknown subcommand or wrong number of arguments for '";
-        return Err(format!("{message}{word}'. Try PUBSUB HELP.").into());
+        return Err(Fail::Bytes(super::errors::wrong_subcommand("pubsub", cx.arg(1))));
     }
     let pattern = cx.args.get(2);
     let mut names = Vec::new();

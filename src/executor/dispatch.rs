@@ -22,6 +22,9 @@ pub enum Done {
 
 /// Runs the request in `cx.args`, or queues it, or refuses it.
 pub fn process(cx: &mut Cx<'_>) -> Result<Done, Fail> {
+    if is_cross_protocol(cx.args.at(0)) {
+        return close_cross_protocol(cx);
+    }
     if let Err(fail) = find(cx).and_then(|()| admit(cx)) {
         return refuse(cx, fail);
     }
@@ -32,13 +35,29 @@ pub fn process(cx: &mut Cx<'_>) -> Result<Done, Fail> {
     }
     if in_multi && !transactions::runs_at_once(cx.command) {
         transactions::queue(cx)?;
-        let last = field!(cx.session, Session.last_command);
-        cx.tx.hint::<U32>(last, U32::from_native(table::name_hash(cx.command.full_name)));
         cx.reply.raw(crate::proto::reply::shared::QUEUED);
         return Ok(Done::Replied);
     }
     call(cx)?;
     tell_trackers(cx)?;
+    Ok(Done::Replied)
+}
+
+/// Whether the word is the begin of a line of HTTP: somebody has a browser send requests here.
+#[inline(always)]
+fn is_cross_protocol(name: &[u8]) -> bool {
+    matches!(name.len(), 4 | 5)
+        && (name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:"))
+}
+
+/// Closes such a connection without a reply, as Redis does.
+#[cold]
+fn close_cross_protocol(cx: &mut Cx<'_>) -> Result<Done, Fail> {
+    tracing::warn!(
+        client = cx.session_record().id.to_native(),
+        "closing a client that sends HTTP: it may be used for an attack across protocols"
+    );
+    session::change_flags(&mut cx.tx, cx.session, 0, flag::CLOSE_ASAP)?;
     Ok(Done::Replied)
 }
 
@@ -61,8 +80,6 @@ pub fn call(cx: &mut Cx<'_>) -> Outcome {
     cx.state.expired.clear();
     let counters = field!(cx.root, Root.counters);
     cx.count(field!(counters, Counters.commands), 1);
-    let last = field!(cx.session, Session.last_command);
-    cx.tx.hint::<U32>(last, U32::from_native(table::name_hash(cx.command.full_name)));
     let outcome = (cx.command.handler)(cx).and_then(|()| Ok(cx.reply.sink().check()?));
     if let Err(fail) = outcome {
         cx.tx.rollback_to(point);
@@ -88,7 +105,14 @@ pub fn call(cx: &mut Cx<'_>) -> Outcome {
 }
 
 fn find(cx: &mut Cx<'_>) -> Outcome {
-    cx.command = match table::lookup(cx.args.at(0), cx.args.get(1)) {
+    let found = table::lookup(cx.args.at(0), cx.args.get(1));
+    let hash = match found {
+        Lookup::Found(command) => table::name_hash(command.full_name),
+        _ => 0,
+    };
+    let last = field!(cx.session, Session.last_command);
+    cx.tx.hint::<U32>(last, U32::from_native(hash));
+    cx.command = match found {
         Lookup::Found(command) => command,
         Lookup::UnknownCommand => {
             return Err(Fail::Bytes(errors::unknown_command(cx.args.at(0), cx.args.from(1))));

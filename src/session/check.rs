@@ -107,23 +107,33 @@ pub fn mark_indexes(checker: &mut Checker<'_>, root: Off<Root>, sessions: &[Off<
         }
         no_others(checker, &found, &what);
     }
-    let lists: [(_, &str, fn(&Session) -> Off<Member>); 2] = [
-        (field!(root, Root.watched), "watched keys", |record| record.watches.get()),
-        (field!(root, Root.prefixes), "prefixes", |record| record.tracking_prefixes.get()),
-    ];
-    for (index, what, first) in lists {
-        let mut found = mark_index(checker, index, what);
-        for &session in sessions {
-            let members = found.remove(&session).unwrap_or_default();
-            let first = first(checker.view().get(session));
-            check_list(checker, first, members, what);
-        }
-        no_others(checker, &found, what);
-    }
+    mark_lists(checker, field!(root, Root.watched), sessions, "watched keys", |record| {
+        record.watches.get()
+    });
+    mark_lists(checker, field!(root, Root.prefixes), sessions, "prefixes", |record| {
+        record.tracking_prefixes.get()
+    });
     mark_monitors(checker, root, sessions);
     mark_tracking(checker, root, sessions);
     sessions.iter().for_each(|session| mark_queue(checker, *session));
     sessions.iter().for_each(|session| check_flags(checker, *session));
+}
+
+/// Marks an index whose members form lists, which begin at `first` of each session.
+fn mark_lists(
+    checker: &mut Checker<'_>,
+    index: Off<Table>,
+    sessions: &[Off<Session>],
+    what: &str,
+    first: fn(&Session) -> Off<Member>,
+) {
+    let mut found = mark_index(checker, index, what);
+    for &session in sessions {
+        let members = found.remove(&session).unwrap_or_default();
+        let first = first(checker.view().get(session));
+        check_list(checker, first, members, what);
+    }
+    no_others(checker, &found, what);
 }
 
 fn mark_index(checker: &mut Checker<'_>, index: Off<Table>, what: &str) -> Found {
@@ -229,8 +239,16 @@ fn mark_monitors(checker: &mut Checker<'_>, root: Off<Root>, sessions: &[Off<Ses
 }
 
 fn mark_tracking(checker: &mut Checker<'_>, root: Off<Root>, sessions: &[Off<Session>]) {
-    mark_table(checker, field!(root, Root.tracked), "tracked keys", mark_tracked);
     let view = checker.view();
+    let mut items = 0;
+    mark_table(checker, field!(root, Root.tracked), "tracked keys", |checker, block| {
+        items += u64::from(view.get(block.cast::<Tracked>()).len.get().to_native());
+        mark_tracked(checker, block);
+    });
+    let noted = view.get(root).tracked_items.get().to_native();
+    if items != noted {
+        checker.finding(format!("tracked keys: {items} readers counted, {noted} noted"));
+    }
     let tracking = sessions.iter().filter(|session| view.get(**session).is(flag::TRACKING)).count();
     let noted = view.get(root).trackers.get().to_native();
     if tracking != noted as usize {

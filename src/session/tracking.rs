@@ -211,6 +211,7 @@ pub fn key_changed(
     let readers = readers(tx, place.entry.cast()).to_vec();
     table::remove(tx, index(root), &place)?;
     members::drop_if_empty(tx, index(root))?;
+    change_items(tx, root, -(readers.len() as i64))?;
     free_tracked(tx, place.entry)?;
     for reader in readers {
         let Some(session) = session_of(tx, root, &reader) else { continue };
@@ -330,6 +331,7 @@ pub fn flushed(tx: &mut Tx<'_>, state: &mut State, root: Off<Root>) -> Result<()
     if !table.directory.get().is_null() {
         trash::add_tracked(tx, root, table)?;
         tx.set(index(root).cast::<Slot<Table>>(), Table::EMPTY)?;
+        tx.set(field!(root, Root.tracked_items), U64::from_native(0))?;
     }
     Ok(())
 }
@@ -385,7 +387,13 @@ fn remember(
     let behind = (len as usize - position) * READER as usize;
     tx.shift(at.cast(), at.nth(1).cast(), behind)?;
     tx.set(at.cast::<Slot<Reader>>(), reader)?;
-    Ok(tx.set(field!(tracked, Tracked.len), U32::from_native(len + 1))?)
+    tx.set(field!(tracked, Tracked.len), U32::from_native(len + 1))?;
+    change_items(tx, root, 1)
+}
+
+fn change_items(tx: &mut Tx<'_>, root: Off<Root>, by: i64) -> Result<(), OutOfMemory> {
+    let items = tx.get(root).tracked_items.get().to_native().wrapping_add_signed(by);
+    tx.set(field!(root, Root.tracked_items), U64::from_native(items))
 }
 
 fn create(tx: &mut Tx<'_>, root: Off<Root>, key: &[u8]) -> Result<Off<Tracked>, OutOfMemory> {

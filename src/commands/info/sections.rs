@@ -76,7 +76,7 @@ pub fn server(cx: &Cx<'_>, text: &mut String) {
     put(text, "uptime_in_days", uptime / 86400);
     put(text, "hz", cx.state.config.hz());
     put(text, "configured_hz", cx.state.config.hz());
-    put(text, "lru_clock", cx.now_ms() / 1000 & 0xff_ffff);
+    put(text, "lru_clock", (cx.now_ms() / 1000) & 0xff_ffff);
     put(text, "executable", executable.display());
     put(text, "config_file", "");
     put(text, "io_threads_active", 0);
@@ -125,6 +125,17 @@ fn put_bytes(text: &mut String, name: &str, bytes: u64) {
     put(text, &format!("{name}_human"), human(bytes));
 }
 
+/// Roughly the bytes that the databases' tables take beside the entries.
+fn table_overhead(cx: &Cx<'_>) -> u64 {
+    const A_KEY: u64 = 16;
+    let databases = 0..cx.tx.get(cx.root).database_count.to_native();
+    let keys = databases.map(|index| {
+        let database = root::database(&cx.tx, cx.root, index);
+        keyspace::len(&cx.tx, database)
+    });
+    keys.sum::<u64>() * A_KEY
+}
+
 /// What the arena holds.
 pub fn memory(cx: &Cx<'_>, text: &mut String) {
     let stats = cx.tx.stats();
@@ -135,6 +146,12 @@ pub fn memory(cx: &Cx<'_>, text: &mut String) {
     put_bytes(text, "used_memory_rss", resident);
     put_bytes(text, "used_memory_peak", peak);
     put(text, "used_memory_peak_perc", format!("{:.2}%", ratio(stats.used * 100, peak)));
+    let overhead = table_overhead(cx);
+    put(text, "used_memory_overhead", overhead);
+    put(text, "used_memory_startup", 0);
+    let data = stats.used.saturating_sub(overhead);
+    put(text, "used_memory_dataset", data);
+    put(text, "used_memory_dataset_perc", format!("{:.2}%", ratio(data * 100, stats.used)));
     put(text, "allocator_allocated", stats.used);
     put(text, "allocator_active", stats.spans);
     put(text, "allocator_resident", stats.spans + stats.spare);
@@ -143,18 +160,29 @@ pub fn memory(cx: &Cx<'_>, text: &mut String) {
         text,
         &[
             ("used_memory_lua", "0"),
+            ("used_memory_vm_eval", "0"),
             ("used_memory_lua_human", "0B"),
+            ("used_memory_scripts_eval", "0"),
             ("used_memory_scripts", "0"),
             ("used_memory_scripts_human", "0B"),
             ("number_of_cached_scripts", "0"),
             ("number_of_functions", "0"),
             ("number_of_libraries", "0"),
+            ("used_memory_vm_functions", "0"),
+            ("used_memory_vm_total", "0"),
+            ("used_memory_vm_total_human", "0B"),
+            ("used_memory_functions", "0"),
         ],
     );
     put_bytes(text, "maxmemory", cx.state.maxmemory);
     put(text, "maxmemory_policy", cx.state.config.maxmemory_policy());
     put(text, "allocator_frag_ratio", format!("{:.2}", ratio(stats.spans, stats.used)));
     put(text, "allocator_frag_bytes", stats.spans.saturating_sub(stats.used));
+    let spare = stats.spare;
+    put(text, "allocator_rss_ratio", format!("{:.2}", ratio(stats.spans + spare, stats.spans)));
+    put(text, "allocator_rss_bytes", spare);
+    put(text, "rss_overhead_ratio", format!("{:.2}", ratio(resident, stats.spans + spare)));
+    put(text, "rss_overhead_bytes", resident as i64 - (stats.spans + spare) as i64);
     put(text, "mem_fragmentation_ratio", format!("{:.2}", ratio(resident, stats.used)));
     put(text, "mem_fragmentation_bytes", resident as i64 - stats.used as i64);
     put_all(
@@ -162,7 +190,10 @@ pub fn memory(cx: &Cx<'_>, text: &mut String) {
         &[
             ("mem_not_counted_for_evict", "0"),
             ("mem_replication_backlog", "0"),
+            ("mem_total_replication_buffers", "0"),
             ("mem_clients_slaves", "0"),
+            ("mem_clients_normal", "0"),
+            ("mem_cluster_links", "0"),
             ("mem_aof_buffer", "0"),
             ("mem_allocator", "hotredis-arena"),
             ("active_defrag_running", "0"),
@@ -175,7 +206,19 @@ pub fn memory(cx: &Cx<'_>, text: &mut String) {
 /// Nothing is ever saved; the changes since then are those since the start.
 pub fn persistence(cx: &Cx<'_>, text: &mut String) {
     let record = cx.tx.get(cx.root);
-    put_all(text, &[("loading", "0"), ("async_loading", "0")]);
+    put_all(
+        text,
+        &[
+            ("loading", "0"),
+            ("async_loading", "0"),
+            ("current_cow_peak", "0"),
+            ("current_cow_size", "0"),
+            ("current_cow_size_age", "0"),
+            ("current_fork_perc", "0.00"),
+            ("current_save_keys_processed", "0"),
+            ("current_save_keys_total", "0"),
+        ],
+    );
     put(text, "rdb_changes_since_last_save", record.counters.dirty.get().to_native());
     put(text, "rdb_bgsave_in_progress", 0);
     put(text, "rdb_last_save_time", record.started_ms.to_native() / 1000);
@@ -195,6 +238,8 @@ pub fn persistence(cx: &Cx<'_>, text: &mut String) {
             ("aof_last_rewrite_time_sec", "-1"),
             ("aof_current_rewrite_time_sec", "-1"),
             ("aof_last_bgrewrite_status", "ok"),
+            ("aof_rewrites", "0"),
+            ("aof_rewrites_consecutive_failures", "0"),
             ("aof_last_write_status", "ok"),
             ("aof_last_cow_size", "0"),
             ("module_fork_in_progress", "0"),
@@ -213,7 +258,17 @@ pub fn stats(cx: &Cx<'_>, text: &mut String) {
     put(text, "instantaneous_ops_per_sec", cx.state.rate.per_second());
     put(text, "total_net_input_bytes", counters.input_bytes.get().to_native());
     put(text, "total_net_output_bytes", counters.output_bytes.get().to_native());
-    put_all(text, &[("instantaneous_input_kbps", "0.00"), ("instantaneous_output_kbps", "0.00")]);
+    put_all(
+        text,
+        &[
+            ("total_net_repl_input_bytes", "0"),
+            ("total_net_repl_output_bytes", "0"),
+            ("instantaneous_input_kbps", "0.00"),
+            ("instantaneous_output_kbps", "0.00"),
+            ("instantaneous_input_repl_kbps", "0.00"),
+            ("instantaneous_output_repl_kbps", "0.00"),
+        ],
+    );
     put(text, "rejected_connections", counters.rejected.get().to_native());
     put_all(text, &[("sync_full", "0"), ("sync_partial_ok", "0"), ("sync_partial_err", "0")]);
     put(text, "expired_keys", counters.expired.get().to_native());
@@ -222,6 +277,7 @@ pub fn stats(cx: &Cx<'_>, text: &mut String) {
         &[
             ("expired_stale_perc", "0.00"),
             ("expired_time_cap_reached_count", "0"),
+            ("expire_cycle_cpu_milliseconds", "0"),
             ("evicted_keys", "0"),
             ("evicted_clients", "0"),
             ("total_eviction_exceeded_time", "0"),
@@ -235,11 +291,34 @@ pub fn stats(cx: &Cx<'_>, text: &mut String) {
     put(text, "pubsubshard_channels", topics(Kind::Shard));
     put_all(text, &[("latest_fork_usec", "0"), ("total_forks", "0")]);
     put_all(text, &[("migrate_cached_sockets", "0"), ("slave_expires_tracked_keys", "0")]);
+    put_all(
+        text,
+        &[
+            ("active_defrag_hits", "0"),
+            ("active_defrag_misses", "0"),
+            ("active_defrag_key_hits", "0"),
+            ("active_defrag_key_misses", "0"),
+            ("total_active_defrag_time", "0"),
+            ("current_active_defrag_time", "0"),
+        ],
+    );
     put(text, "tracking_total_keys", record.tracked.len.get());
+    put(text, "tracking_total_items", record.tracked_items.get());
     put(text, "tracking_total_prefixes", record.prefixes.len.get());
     put(text, "unexpected_error_replies", 0);
     put(text, "total_error_replies", counters.errors.get().to_native());
-    put(text, "dump_payload_sanitizations", 0);
+    put_all(
+        text,
+        &[
+            ("dump_payload_sanitizations", "0"),
+            ("total_reads_processed", "0"),
+            ("total_writes_processed", "0"),
+            ("io_threaded_reads_processed", "0"),
+            ("io_threaded_writes_processed", "0"),
+            ("reply_buffer_shrinks", "0"),
+            ("reply_buffer_expands", "0"),
+        ],
+    );
 }
 
 /// There are no replicas, and this is none.
@@ -265,7 +344,11 @@ pub fn replication(cx: &Cx<'_>, text: &mut String) {
 
 /// The time that this generation has used.
 pub fn cpu(_cx: &Cx<'_>, text: &mut String) {
-    let fields = [("", UsageWho::RUSAGE_SELF), ("_children", UsageWho::RUSAGE_CHILDREN)];
+    let fields = [
+        ("", UsageWho::RUSAGE_SELF),
+        ("_children", UsageWho::RUSAGE_CHILDREN),
+        ("_main_thread", UsageWho::RUSAGE_THREAD),
+    ];
     for (suffix, who) in fields {
         let Ok(usage) = getrusage(who) else { continue };
         let seconds =
