@@ -31,7 +31,7 @@ const SECTIONS: &[(&str, &str, Section, bool, bool)] = &[
     ("stats", "Stats", sections::stats, true, true),
     ("replication", "Replication", sections::replication, true, true),
     ("cpu", "CPU", sections::cpu, true, true),
-    ("modules", "Modules", sections::nothing, true, false),
+    ("modules", "Modules", sections::nothing, true, true),
     ("commandstats", "Commandstats", sections::nothing, false, true),
     ("errorstats", "Errorstats", sections::nothing, true, true),
     ("latencystats", "Latencystats", sections::nothing, false, true),
