@@ -14,7 +14,8 @@ use crate::util::glob::{self, Case};
 pub static COMMANDS: &[CommandSpec] = &[
     cmd("psubscribe", -2, psubscribe)
         .flags(flag::PUBSUB | flag::NOSCRIPT | flag::LOADING | flag::STALE),
-    cmd("publish", 3, publish).flags(flag::PUBSUB | flag::LOADING | flag::STALE | flag::FAST),
+    cmd("publish", 3, publish)
+        .flags(flag::MAY_REPLICATE | flag::PUBSUB | flag::LOADING | flag::STALE | flag::FAST),
     container("pubsub", -2).subcommands(&[
         cmd("pubsub|channels", -2, channels).flags(flag::PUBSUB | flag::LOADING | flag::STALE),
         cmd("pubsub|help", 2, help).flags(flag::LOADING | flag::STALE),
@@ -28,7 +29,7 @@ pub static COMMANDS: &[CommandSpec] = &[
     cmd("punsubscribe", -1, punsubscribe)
         .flags(flag::PUBSUB | flag::NOSCRIPT | flag::LOADING | flag::STALE),
     cmd("spublish", 3, spublish)
-        .flags(flag::PUBSUB | flag::LOADING | flag::STALE | flag::FAST)
+        .flags(flag::MAY_REPLICATE | flag::PUBSUB | flag::LOADING | flag::STALE | flag::FAST)
         .keys(&[at(1).flags(key::NOT_KEY)]),
     cmd("ssubscribe", -2, ssubscribe)
         .flags(flag::PUBSUB | flag::NOSCRIPT | flag::LOADING | flag::STALE)

@@ -71,7 +71,8 @@ bits! {
         ASKING = "asking",
         FAST = "fast",
         NO_AUTH = "no_auth",
-        MAY_REPLICATE = "may_replicate",
+        /// Held back by a pause of writes (`PUBLISH`); not shown.
+        MAY_REPLICATE = "",
         NO_MANDATORY_KEYS = "no_mandatory_keys",
         /// Refused unless an `enable-*-command` directive allows it (`DEBUG`); not shown.
         PROTECTED = "",
