@@ -97,10 +97,16 @@ impl ConfigValues {
     /// directives too.
     pub fn matching(&self, patterns: &[&[u8]]) -> BTreeMap<Vec<u8>, Vec<u8>> {
         let mut found = BTreeMap::new();
+        // Whatever the case in which it was written: the first spelling stays.
+        let mut add = |name: &[u8], value: Vec<u8>| {
+            if !found.keys().any(|known: &Vec<u8>| known.eq_ignore_ascii_case(name)) {
+                found.insert(name.to_vec(), value);
+            }
+        };
         for pattern in patterns {
             if !pattern.iter().any(|byte| b"[*?".contains(byte)) {
                 if let Some(id) = directives::find(pattern) {
-                    found.insert(pattern.to_vec(), self.show(id));
+                    add(pattern, self.show(id));
                 }
                 continue;
             }
@@ -108,7 +114,7 @@ impl ConfigValues {
             {
                 let matches = |name: &&str| glob::matches(pattern, name.as_bytes(), Case::Ignored);
                 for name in directive.names().filter(matches) {
-                    found.insert(name.into(), self.show(id));
+                    add(name.as_bytes(), self.show(id));
                 }
             }
         }

@@ -387,6 +387,10 @@ impl Executor {
     /// the session.
     fn detach(&mut self, turn: Turn, served: Served) -> Result<Served, OutOfMemory> {
         let session = turn.session;
+        if self.arena.get(session).is(flag::CLOSE_ASAP) {
+            // Closed without another word: what the turn has replied is dropped.
+            self.output.truncate(self.output.start());
+        }
         if !self.output.is_empty() && output::is_pending(&self.arena, session) {
             self.set_aside(&turn)?;
         }

@@ -43,9 +43,9 @@ impl Setup {
         Self::of(Kind::Redis, binaries::redis_server()).directive("save", "")
     }
 
-    /// The hotredis under test.
+    /// The hotredis under test, told the same: it has no persistence, but shows the directive.
     pub fn hotredis() -> Self {
-        Self::of(Kind::Hotredis, binaries::hotredis())
+        Self::of(Kind::Hotredis, binaries::hotredis()).directive("save", "")
     }
 
     /// hotredis, or Redis if `HOTREDIS_CANDIDATE=redis-server`: for tests that hold for both.

@@ -56,7 +56,6 @@ fn work_on(server: &Server) -> u64 {
 }
 
 #[test]
-#[ignore = "the server does not serve yet"]
 fn redis_py_sees_nothing_of_upgrades() {
     let server = Setup::of_binary(&binaries::two_builds()[0]).start();
     let upgrades = work_on(&server);

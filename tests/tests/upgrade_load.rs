@@ -47,13 +47,11 @@ fn assert_unhurt(outcome: &Outcome) {
 }
 
 #[test]
-#[ignore = "the server does not serve yet"]
 fn a_few_busy_clients_see_nothing_of_upgrades() {
     assert_unhurt(&upgraded_under(20, 10, 1));
 }
 
 #[test]
-#[ignore = "the server does not serve yet"]
 fn thousands_of_sessions_and_many_keys_come_through_upgrades() {
     assert_unhurt(&upgraded_under(3_000, 50, 200_000));
 }
