@@ -5,7 +5,8 @@ use std::io;
 use shm::{Arena, Options};
 
 use crate::config::ConfigValues;
-use crate::executor::turn::{Served, Streams};
+use crate::executor::replies::{Flushed, Streams};
+use crate::executor::turn::Served;
 use crate::executor::{Action, Executor, State, Stream};
 use crate::root;
 use crate::session::{self, Accepted};
@@ -178,7 +179,7 @@ impl Server {
             };
             let Some(number) = self.clients.iter().position(of_slot) else { continue };
             let Some((_, buffers)) = &mut self.clients[number] else { continue };
-            if self.executor.flush_pending(slot, buffers) {
+            if self.executor.flush_pending(slot, buffers) == Flushed::Close {
                 self.close(number);
             }
         }

@@ -73,6 +73,12 @@ impl Executor {
         }
     }
 
+    /// Whether a `CLIENT PAUSE` has run out that the next round will end.
+    pub fn pause_is_over(&self) -> bool {
+        let until = self.paused_until_ms();
+        until != 0 && until <= crate::util::time::unix_time_ms()
+    }
+
     /// Until when `CLIENT PAUSE` holds commands back, for the event loop's time-out.
     pub fn paused_until_ms(&self) -> i64 {
         self.arena.get(self.root).paused_until_ms.get().to_native()

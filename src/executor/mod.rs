@@ -2,7 +2,9 @@
 //!
 //! | module | what |
 //! | --- | --- |
-//! | [`turn`] | one client's turn: read, run, write |
+//! | [`turn`] | one client's turn: read and run |
+//! | [`replies`] | writing replies, at the end of a tick and later |
+//! | [`recovery`] | taking up what a dead owner left between two commits |
 //! | [`dispatch`] | from words to a command that has run |
 //! | [`cx`], [`args`], [`output`], [`state`] | what handlers work with |
 //! | [`limits`] | limits of unsent output |
@@ -16,6 +18,8 @@ pub mod cx;
 pub mod dispatch;
 pub mod limits;
 pub mod output;
+mod recovery;
+pub mod replies;
 pub mod state;
 pub mod turn;
 
@@ -79,6 +83,7 @@ pub struct Executor {
     input: shm::io::IoBuffer,
     output: Output,
     argv: Argv,
+    batch: replies::Batch,
     background: background::Background,
 }
 
@@ -95,6 +100,11 @@ pub(crate) enum InFlight {
     Execute = 3,
 }
 
+impl InFlight {
+    /// The bits of the word that say what; the rest is the session's offset.
+    pub(crate) const MASK: u64 = 7;
+}
+
 impl Executor {
     /// Takes the executor's place in an arena that has a root and is owned by this process.
     pub fn new(arena: Arena, buffers: Buffers, state: State) -> Executor {
@@ -102,7 +112,8 @@ impl Executor {
         let root = crate::root::of(&arena);
         let background = background::Background::default();
         let output = Output::new(output);
-        Executor { arena, state, root, input, output, argv: Argv::new(), background }
+        let (argv, batch) = (Argv::new(), replies::Batch::default());
+        Executor { arena, state, root, input, output, argv, batch, background }
     }
 
     /// The root record.
@@ -152,45 +163,14 @@ impl Executor {
         self.session(slot).is_some_and(|s| self.arena.get(s).is(flag::POSTPONED))
     }
 
-    /// Slots of all sessions.
-    pub fn slots(&self) -> Vec<u32> {
-        let capacity = session::directory::capacity(&self.arena, self.root);
-        (0..capacity).filter(|slot| self.session(*slot).is_some()).collect()
+    /// One more than the highest slot of a session.
+    pub fn capacity(&self) -> u32 {
+        session::directory::capacity(&self.arena, self.root)
     }
 
-    /// Slots of the sessions that have output to be written outside of a turn.
-    pub fn sessions_with_output(&self) -> Vec<u32> {
-        let mut slots = Vec::new();
-        let mut session = self.arena.get(self.root).pending_output.get();
-        while !session.is_null() {
-            let record = self.arena.get(session);
-            slots.push(record.slot.to_native());
-            session = record.out_next.get();
-        }
-        slots
-    }
-
-    /// After another process has died while it owned the arena: rolls back what it left unfinished,
-    /// and rebuilds what this process keeps outside.
-    ///
-    /// # Errors
-    /// If the buffers cannot be had again: then there is no serving on.
-    pub fn recover(&mut self) -> Result<(), OutOfMemory> {
-        self.arena.recover();
-        self.input.restore()?;
-        self.output.restore()?;
-        self.state.actions.clear();
-        self.background = background::Background::default();
-        Ok(())
-    }
-
-    /// The slot of the session whose socket was being read or written when the owner died, or whose
-    /// turn was open: nobody knows how far it came.
-    pub fn session_in_doubt(&mut self) -> Option<u32> {
-        let session = Off::<Session>::new(self.arena.payload()[0] & !7);
-        self.arena.begin().commit(&[0; 4]);
-        self.landed();
-        (!session.is_null()).then(|| self.arena.get(session).slot.to_native())
+    /// The socket cookie of the session in a slot.
+    pub fn cookie(&self, slot: u32) -> Option<u64> {
+        self.session(slot).map(|session| self.arena.get(session).cookie.to_native())
     }
 
     /// Ends a session, with everything that hangs on it. Its socket is the caller's to close.
@@ -242,3 +222,6 @@ pub(crate) fn bump(arena: &mut Arena, counter: Off<shm::Hint<shm::U64>>, by: u64
     let value = arena.read(counter).get().to_native();
     arena.hint(counter, shm::U64::from_native(value.wrapping_add(by)));
 }
+
+#[cfg(test)]
+mod tests;

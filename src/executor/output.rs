@@ -129,10 +129,16 @@ impl Output {
         }
     }
 
-    /// Makes the buffer usable again after another process has owned the arena.
-    pub fn restore(&mut self) -> Result<(), OutOfMemory> {
-        self.clear();
-        self.buffer.restore()
+    /// Takes up the buffer as an owner left it that has died: so many segments, and a turn's replies
+    /// from `start` to `end`.
+    pub fn adopt(&mut self, segments: usize, start: usize, end: usize) -> Result<(), OutOfMemory> {
+        self.buffer.restore()?;
+        self.segments = segments.min(MAX_SEGMENTS);
+        let last = (0..self.segments).map(|index| self.segment(index).end).max().unwrap_or(TABLE);
+        (self.start, self.len) = (start.max(TABLE), end.max(TABLE));
+        self.muted = false;
+        self.failed = false;
+        self.buffer.ensure(last.max(self.len))
     }
 
     /// Whether what is written from now on is dropped (`CLIENT REPLY OFF`).

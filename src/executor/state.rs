@@ -153,6 +153,14 @@ impl State {
         }
     }
 
+    /// Forgets the command under way, and what was to be done after earlier ones.
+    pub fn forget_command(&mut self) {
+        self.actions.clear();
+        self.expired.clear();
+        self.pending = tracking::Pending::default();
+        self.current = Off::NULL;
+    }
+
     /// A random 64-bit number.
     pub fn random(&mut self) -> u64 {
         self.random.next_u64()

@@ -1,5 +1,5 @@
 //! One client's turn: read what is there and run the requests in it. The replies of all turns of a
-//! tick are written at its end.
+//! tick are written at its end ([`super::replies`]).
 //!
 //! During a turn the client's input and output are in the executor's own buffers, where reading and
 //! writing costs no allocation. What counts of them is published with every commit, as the arena's
@@ -24,7 +24,7 @@ use shm::{Arena, I64, Off, OutOfMemory, Tx, U32, U64, field};
 use super::args::Args;
 use super::cx::Cx;
 use super::dispatch::{self, Done};
-use super::output::{Output, Segment};
+use super::output::Output;
 use super::{Executor, InFlight, Stream, bump, limits};
 use crate::commands::table;
 use crate::proto::reply::{Protocol, Reply};
@@ -50,35 +50,25 @@ pub enum Served {
     Close,
 }
 
-/// How the replies of the turns so far stand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReplyState {
-    /// There are none.
-    None,
-    /// There are some, and room for more.
-    Some,
-    /// They have to be written before another turn.
-    Full,
-}
-
-/// Where the executor finds the connection of a session.
-pub trait Streams<S> {
-    /// The connection in a slot.
-    fn stream(&mut self, slot: u32) -> Option<&mut S>;
-}
-
 /// Bit of payload word 0: the input stands in the session's own block.
 const LARGE: u64 = 1;
-/// Unsent output beyond this is written (or set aside) in the midst of a turn.
-const FLUSH_AT: usize = 1 << 20;
+/// Replies beyond this are set aside in the midst of a turn.
+const SET_ASIDE_AT: usize = 1 << 20;
 /// A session's unfinished request of this size is read on in its own block.
 const LARGE_INPUT: u32 = 32 << 10;
 /// First size of such a block.
 const FIRST_BLOCK: u64 = 64 << 10;
 
+/// The largest there can be: a block lies within one region.
+const LARGEST_BLOCK: u64 = shm::layout::REGION - 2 * shm::layout::SPAN;
+/// Room that such a block has for a read, at least.
+const ROOM_LEAST: u64 = 16 << 10;
+/// What a read into such a block may give whatever the request needs.
+const READ_LEAST: u64 = 256 << 10;
+
 /// A turn under way.
-struct Turn {
-    session: Off<Session>,
+pub(super) struct Turn {
+    pub(super) session: Off<Session>,
     large: bool,
     position: usize,
     length: usize,
@@ -91,6 +81,27 @@ struct Turn {
 }
 
 impl Turn {
+    /// The turn that the payload of an owner tells of that has died. Where its decoder stood is
+    /// forgotten: a request that had begun is read from its start again.
+    pub(super) fn left(arena: &Arena, payload: &[u64; 4]) -> Option<Turn> {
+        let session = Off::<Session>::new(payload[0] & !LARGE);
+        if session.is_null() {
+            return None;
+        }
+        let record = arena.get(session);
+        Some(Turn {
+            session,
+            large: payload[0] & LARGE != 0,
+            position: (payload[1] >> 32) as usize,
+            length: (payload[1] & 0xffff_ffff) as usize,
+            read_bytes: payload[3] & 0xffff_ffff,
+            decoder: Decoder::new(),
+            had_block: !record.input.get().is_null(),
+            closing: false,
+            postponed: record.is(flag::POSTPONED),
+        })
+    }
+
     #[inline(always)]
     fn payload(&self, output: &Output) -> [u64; 4] {
         self.payload_at(output.start(), output.len(), output.segments())
@@ -108,12 +119,9 @@ impl Turn {
 }
 
 /// The payload between turns, while segments from `first` on are to be written.
-fn between(first: usize, segments: usize) -> [u64; 4] {
+pub(super) fn between(first: usize, segments: usize) -> [u64; 4] {
     [0, 0, 0, (first as u64) << 48 | (segments as u64) << 32]
 }
-
-/// The payload between ticks.
-const NO_TURN: [u64; 4] = [0; 4];
 
 impl Executor {
     /// Gives a client its turn: one read at most, every complete request in what is there. The
@@ -123,7 +131,8 @@ impl Executor {
         let Some(session) = self.session(slot) else { return Served::Close };
         let record = self.arena.get(session);
         if record.is(flag::CLOSE_AFTER_REPLY | flag::CLOSE_ASAP) {
-            return Served::Drained;
+            // Nothing is read any more, but its peer may have gone meanwhile.
+            return Served::LookAt { more: false };
         }
         let postponed = record.is(flag::POSTPONED);
         self.state.read_clock();
@@ -246,19 +255,25 @@ impl Executor {
         Ok(if read == room { Served::More } else { Served::Drained })
     }
 
-    /// Makes sure that the session's block of input has room for more; gives the room.
+    /// Makes sure that the session's block of input has room for more; gives how much may be read:
+    /// what the request still needs, or a little, since whatever else comes is run in this turn.
     fn grow_block(&mut self, turn: &Turn) -> Result<usize, OutOfMemory> {
-        const LEAST: u64 = 16 << 10;
         let (session, length) = (turn.session, turn.length as u64);
+        let whole = turn.decoder.whole().filter(|whole| *whole > length);
+        let most = whole.map_or(0, |whole| whole - length).max(READ_LEAST);
         let block = self.arena.get(session).input.get();
         let size = shm::alloc::block_size(&self.arena, block);
-        if size - length >= LEAST {
-            return Ok((size - length) as usize);
+        if size - length >= ROOM_LEAST {
+            return Ok((size - length).min(most) as usize);
         }
+        // Twice as large, so that a request is copied twice at most; no more for what a peer has
+        // only announced, and no more than it takes.
+        let size = (length * 2).clamp(FIRST_BLOCK, LARGEST_BLOCK);
+        let size = whole.map_or(size, |whole| size.min(whole + ROOM_LEAST)).max(length + 1);
         let mut tx = self.arena.begin();
-        let fresh = tx.alloc((length * 2).max(FIRST_BLOCK))?;
+        let fresh = tx.alloc(size)?;
         tx.init_copy(&fresh, 0, block, length);
-        let room = fresh.size() - length;
+        let room = (fresh.size() - length).min(most);
         tx.set(field!(session, Session.input), fresh.off())?;
         tx.free(block)?;
         tx.commit(&turn.payload(&self.output));
@@ -289,14 +304,22 @@ impl Executor {
                     return self.refuse(turn, &message);
                 }
             }
-            if self.output.bytes().len() >= FLUSH_AT {
+            if self.output.bytes().len() >= SET_ASIDE_AT {
                 self.set_aside(turn)?;
+                if self.arena.get(turn.session).is(flag::CLOSE_ASAP) {
+                    // It has more unsent than it may: nothing more is run for it.
+                    turn.closing = true;
+                    turn.position = turn.length;
+                    return Ok(());
+                }
             }
         }
     }
 
     /// Replies with an error after which the connection is closed, and drops the rest of the input.
     fn refuse(&mut self, turn: &mut Turn, message: &[u8]) -> Result<(), OutOfMemory> {
+        let silent = flag::REPLY_OFF | flag::REPLY_SKIP;
+        self.output.mute(self.arena.get(turn.session).is(silent));
         Reply::new(&mut self.output, Protocol::Resp2).coded_error(message);
         turn.closing = true;
         turn.position = turn.length;
@@ -358,6 +381,8 @@ impl Executor {
             turn.postponed = true;
             return Ok(ControlFlow::Break(()));
         }
+        // A reply that was cut short would shift all that follow.
+        cx.reply.sink().check()?;
         let flags = next_reply_mode(&mut cx)?;
         let (start, end) = (cx.reply.sink().start(), cx.reply.sink().len());
         let segments = cx.reply.sink().segments();
@@ -373,13 +398,16 @@ impl Executor {
 
     /// Moves what the turn has replied so far to the session's own output: there is much of it, or
     /// older output waits there.
-    fn set_aside(&mut self, turn: &Turn) -> Result<(), OutOfMemory> {
+    pub(super) fn set_aside(&mut self, turn: &Turn) -> Result<(), OutOfMemory> {
         let (start, segments) = (self.output.start(), self.output.segments());
         let mut tx = self.arena.begin();
         output::append(&mut tx, turn.session, self.output.bytes())?;
         limits::check(&mut tx, &mut self.state, turn.session)?;
         tx.commit(&turn.payload_at(start, start, segments));
         self.output.truncate(start);
+        if segments == 0 {
+            self.output.clear();
+        }
         Ok(())
     }
 
@@ -391,19 +419,16 @@ impl Executor {
             // Closed without another word: what the turn has replied is dropped.
             self.output.truncate(self.output.start());
         }
-        if !self.output.is_empty() && output::is_pending(&self.arena, session) {
+        let slot = self.arena.get(session).slot.to_native();
+        // Behind an older segment of its own there can be no second one: what the client does not
+        // take of the first has to come before it.
+        let queued = output::is_pending(&self.arena, session) || self.batch.holds(slot);
+        if !self.output.is_empty() && queued {
             self.set_aside(&turn)?;
         }
         let mut tx = self.arena.begin();
-        let record = tx.get(session);
-        let total_in = record.total_in.get().to_native() + turn.read_bytes;
-        let was_postponed = record.is(flag::POSTPONED);
-        if turn.read_bytes > 0 {
-            tx.set(field!(session, Session.total_in), U64::from_native(total_in))?;
-        }
-        if turn.had_block || turn.position < turn.length {
-            save_input(&mut tx, &self.input, &turn)?;
-        }
+        let was_postponed = tx.get(session).is(flag::POSTPONED);
+        save_input(&mut tx, &self.input, &turn)?;
         if turn.postponed != was_postponed {
             let (clear, set) =
                 if turn.postponed { (0, flag::POSTPONED) } else { (flag::POSTPONED, 0) };
@@ -414,143 +439,27 @@ impl Executor {
         let replied = !self.output.is_empty();
         if replied {
             self.output.push_segment(session.raw());
+            self.batch.note(slot);
         }
         tx.commit(&between(0, self.output.segments()));
         Ok(match served {
             _ if close => Served::Close,
-            served if look => Served::LookAt { more: served == Served::More && !turn.closing },
+            served if look => {
+                Served::LookAt { more: served == Served::More && !turn.closing && !turn.postponed }
+            }
             _ if turn.postponed => Served::Postponed,
             served => served,
         })
     }
+}
 
-    /// Whether there are replies to be written, or so many of them that it should be done before
-    /// the next turn.
-    #[inline(always)]
-    pub fn replies_wait(&self) -> ReplyState {
-        if self.output.segments() == 0 {
-            ReplyState::None
-        } else if self.output.has_room() {
-            ReplyState::Some
-        } else {
-            ReplyState::Full
-        }
-    }
-
-    /// Writes the replies of all turns since the last call. What a client does not take goes to its
-    /// session's own output. `done` is told of every session whose connection has to be looked at:
-    /// it has output waiting, or is to be closed.
-    pub fn write_replies<S: Stream>(&mut self, streams: &mut impl Streams<S>, done: &mut Vec<u32>) {
-        let segments = self.output.segments();
-        let mut written = 0;
-        for index in 0..segments {
-            let segment = self.output.segment(index);
-            let session = Off::<Session>::new(segment.session);
-            let slot = self.arena.get(session).slot.to_native();
-            let (sent, failed) = match streams.stream(slot) {
-                Some(stream) => self.write_segment(session, segment, stream),
-                None => (segment.end - segment.start, true),
-            };
-            written += sent as u64;
-            let kept = self.keep_rest(session, segment, sent, failed, between(index + 1, segments));
-            self.landed();
-            let record = self.arena.get(session);
-            let closing = record.is(flag::CLOSE_AFTER_REPLY | flag::CLOSE_ASAP);
-            if kept.is_err() || closing || output::is_pending(&self.arena, session) {
-                done.push(slot);
-            }
-        }
-        self.output.clear();
-        self.arena.begin().commit(&NO_TURN);
-        let counter = field!(field!(self.root, Root.counters), Counters.output_bytes);
-        bump(&mut self.arena, counter, written);
-    }
-
-    /// Writes as much of a segment as the client takes; says how much, and whether the connection
-    /// is broken.
-    fn write_segment<S: Stream>(
-        &self,
-        session: Off<Session>,
-        segment: Segment,
-        stream: &mut S,
-    ) -> (usize, bool) {
-        let bytes = self.output.segment_bytes(segment);
-        self.in_flight(session, InFlight::Write);
-        let mut sent = 0;
-        while sent < bytes.len() {
-            match stream.transmit(&bytes[sent..]) {
-                Ok(written) => sent += written,
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(e) => return (sent, e.kind() != ErrorKind::WouldBlock),
-            }
-        }
-        (sent, false)
-    }
-
-    /// Notes what was written of a segment, and keeps the rest: before whatever was sent to the
-    /// session since.
-    fn keep_rest(
-        &mut self,
-        session: Off<Session>,
-        segment: Segment,
-        sent: usize,
-        failed: bool,
-        payload: [u64; 4],
-    ) -> Result<(), OutOfMemory> {
-        let rest = &self.output.segment_bytes(segment)[sent..];
+impl Executor {
+    /// Keeps the input of a turn whose owner has died.
+    pub(super) fn save_rest(&mut self, turn: &Turn) -> Result<(), OutOfMemory> {
         let mut tx = self.arena.begin();
-        let total = tx.get(session).total_out.get().to_native() + sent as u64;
-        tx.set(field!(session, Session.total_out), U64::from_native(total))?;
-        if failed {
-            session::change_flags(&mut tx, session, 0, flag::CLOSE_ASAP)?;
-        } else if !rest.is_empty() {
-            output::prepend(&mut tx, session, rest)?;
-            limits::check(&mut tx, &mut self.state, session)?;
-        }
-        tx.commit(&payload);
+        save_input(&mut tx, &self.input, turn)?;
+        tx.commit(&between(0, 0));
         Ok(())
-    }
-
-    /// Writes as much of a session's unsent output as the client takes. True when the connection is
-    /// to be closed.
-    pub fn flush_pending<S: Stream>(&mut self, slot: u32, stream: &mut S) -> bool {
-        const PIECES: usize = 64;
-        let Some(session) = self.session(slot) else { return true };
-        let mut left = FLUSH_AT;
-        loop {
-            if self.arena.get(session).is(flag::CLOSE_ASAP) {
-                return true;
-            }
-            if !output::is_pending(&self.arena, session) {
-                return self.arena.get(session).is(flag::CLOSE_AFTER_REPLY);
-            }
-            if left == 0 {
-                return false;
-            }
-            self.in_flight(session, InFlight::Write);
-            let pieces = output::pieces(&self.arena, session, PIECES);
-            let result = stream.transmit_pieces(&pieces);
-            let written = match result {
-                Ok(written) => written,
-                Err(e) if e.kind() == ErrorKind::Interrupted => continue,
-                Err(e) => {
-                    self.landed();
-                    return e.kind() != ErrorKind::WouldBlock;
-                }
-            };
-            left = left.saturating_sub(written);
-            let advanced = self.arena.transact(|tx| {
-                let total = tx.get(session).total_out.get().to_native() + written as u64;
-                tx.set(field!(session, Session.total_out), U64::from_native(total))?;
-                output::advance(tx, session, written as u64)
-            });
-            self.landed();
-            let counter = field!(field!(self.root, Root.counters), Counters.output_bytes);
-            bump(&mut self.arena, counter, written as u64);
-            if advanced.is_err() {
-                return true;
-            }
-        }
     }
 }
 
@@ -569,9 +478,18 @@ fn input_of<'b>(arena: &Arena, input: &'b shm::io::IoBuffer, turn: &Turn) -> &'b
     unsafe { arena.pinned(block, turn.length as u64) }
 }
 
-/// Keeps the unread rest of the input in a block of the session, or none.
+/// Counts what the turn has read, and keeps what it did not consume in a block of the session, if
+/// there is such a rest.
+#[inline]
 fn save_input(tx: &mut Tx<'_>, input: &shm::io::IoBuffer, turn: &Turn) -> Result<(), OutOfMemory> {
     let session = turn.session;
+    if turn.read_bytes > 0 {
+        let total = tx.get(session).total_in.get().to_native() + turn.read_bytes;
+        tx.set(field!(session, Session.total_in), U64::from_native(total))?;
+    }
+    if !turn.had_block && turn.position == turn.length {
+        return Ok(());
+    }
     let old = tx.get(session).input.get();
     let rest = turn.length - turn.position;
     if turn.large && turn.position == 0 {
@@ -581,8 +499,11 @@ fn save_input(tx: &mut Tx<'_>, input: &shm::io::IoBuffer, turn: &Turn) -> Result
     let mut block = Off::NULL;
     if rest > 0 {
         let large = rest as u32 >= LARGE_INPUT;
-        let fresh =
-            tx.alloc(if large { (rest as u64 * 2).max(FIRST_BLOCK) } else { rest as u64 })?;
+        let fresh = tx.alloc(if large {
+            (rest as u64 + ROOM_LEAST).max(FIRST_BLOCK)
+        } else {
+            rest as u64
+        })?;
         if turn.large {
             tx.init_copy(&fresh, 0, old.byte_add(turn.position as u64), rest as u64);
         } else {

@@ -293,32 +293,29 @@ impl Generation {
     /// The successor served for a moment and was fenced: its unfinished command is rolled back, and
     /// what it left is taken up.
     fn recover(&mut self) {
-        if let Err(e) = self.executor.recover() {
-            error!("this generation cannot serve on: {e}");
-            self.exit = Some(ExitCode::FAILURE);
-            return;
-        }
+        let in_doubt = match self.executor.recover() {
+            Ok(in_doubt) => in_doubt,
+            Err(e) => {
+                error!("this generation cannot serve on: {e}");
+                self.exit = Some(ExitCode::FAILURE);
+                return;
+            }
+        };
         // CONFIG SET may have reached the successor.
         let (config, _) = super::taking::load_config(&self.executor.arena);
         self.executor.state.config = config;
         self.executor.state.apply_config();
-        let in_doubt = self.executor.session_in_doubt();
-        for slot in self.executor.slots() {
-            if self.poller.get(slot).is_none() || Some(slot) == in_doubt {
-                // Accepted by the successor, and gone with it; or cut off in the midst of a read or
-                // a write, of which nobody knows how far it came.
-                self.close(slot);
-            } else {
-                self.poller.enqueue(slot);
-            }
+        if let Some(slot) = in_doubt {
+            // Cut off in the midst of a read or a write.
+            self.close(slot);
         }
         for slot in 0..self.poller.slots() {
-            if self.poller.get(slot).is_some() && self.executor.session(slot).is_none() {
-                // Closed by the successor.
-                self.poller.remove(slot);
-            }
+            // Requests that were read may wait in the input.
+            self.poller.enqueue(slot);
         }
-        self.inherited = true;
+        // Those whose session or connection has gone with the successor end with the rest.
+        self.inherited = Some(0);
+        self.accept_again = (0..self.poller.listeners().len()).collect();
         self.next_round_us = 0;
     }
 }

@@ -17,7 +17,8 @@ use tracing::{error, info};
 use super::giving::Giving;
 use super::orders::say;
 use super::words::HandoffWords;
-use crate::executor::turn::{ReplyState, Served};
+use crate::executor::replies::{Flushed, ReplyState};
+use crate::executor::turn::Served;
 use crate::executor::{Action, Executor};
 use crate::net::{Poller, Ready, Source};
 use crate::util::time::{monotonic_us, unix_time_ms};
@@ -41,8 +42,8 @@ pub struct Generation {
     pub(super) accept_failed: bool,
     /// Sessions that have lost their socket but could not be ended.
     pub(super) orphans: Vec<u32>,
-    /// Sessions whose unsent output has to be looked at after a take-over.
-    pub(super) inherited: bool,
+    /// After a take-over: the next slot whose session has to be looked at.
+    pub(super) inherited: Option<u32>,
     pub(super) next_round_us: u64,
     pub(super) exit: Option<ExitCode>,
     /// Why this generation is about to exit, to be told to the keeper.
@@ -71,7 +72,7 @@ impl Generation {
             accept_again: Vec::new(),
             accept_failed: false,
             orphans: Vec::new(),
-            inherited: false,
+            inherited: None,
             next_round_us: 0,
             exit: None,
             stopping: None,
@@ -112,8 +113,8 @@ impl Generation {
 
     /// How long the poll may wait.
     fn timeout(&self) -> Duration {
-        let busy = self.poller.queued() > 0 || self.inherited || !self.accept_again.is_empty();
-        if busy && !self.accept_failed {
+        let accept = !self.accept_again.is_empty() && !self.accept_failed;
+        if self.poller.queued() > 0 || self.inherited.is_some() || accept {
             return Duration::ZERO;
         }
         let mut until = self.next_round_us.saturating_sub(monotonic_us());
@@ -140,7 +141,7 @@ impl Generation {
         let mut orders = false;
         for event in &ready {
             match event.source {
-                Source::Client(slot) => self.client_ready(slot, event),
+                Source::Client(slot, tag) => self.client_ready(slot, tag, event),
                 Source::Listener(number) => {
                     if !self.accept(number) && !self.accept_again.contains(&number) {
                         self.accept_again.push(number);
@@ -151,6 +152,10 @@ impl Generation {
             }
         }
         self.ready = ready;
+        if self.poller.queued() > 0 {
+            // Who has had a turn and gets another has its replies first.
+            self.write_replies();
+        }
         self.work_off_queue(TURNS_PER_TICK);
         self.write_replies();
         self.act();
@@ -162,18 +167,18 @@ impl Generation {
         if orders {
             self.follow_orders(channel);
         }
-        if self.inherited {
-            self.adopt_output();
+        if let Some(from) = self.inherited {
+            self.adopt_sessions(from);
         }
         let now = monotonic_us();
-        if now >= self.next_round_us {
+        if now >= self.next_round_us || self.executor.pause_is_over() {
             self.round(now);
         }
         Ok(())
     }
 
-    fn client_ready(&mut self, slot: u32, event: &Ready) {
-        let Some(connection) = self.poller.get_mut(slot) else { return };
+    fn client_ready(&mut self, slot: u32, tag: u32, event: &Ready) {
+        let Some(connection) = self.poller.addressee(slot, tag) else { return };
         connection.peer_closed |= event.peer_closed;
         if event.writable && connection.wants_write {
             self.flush(slot);
@@ -256,10 +261,14 @@ impl Generation {
         // What was replied before comes first.
         self.write_replies();
         let Some(connection) = self.poller.get_mut(slot) else { return };
-        if self.executor.flush_pending(slot, connection) {
-            self.close(slot);
-        } else {
-            self.watch_output(slot);
+        match self.executor.flush_pending(slot, connection) {
+            Flushed::Close => self.close(slot),
+            Flushed::All | Flushed::Blocked => self.watch_output(slot),
+            Flushed::More => {
+                if self.poller.want_write_again(slot).is_err() {
+                    self.close(slot);
+                }
+            }
         }
     }
 
@@ -306,11 +315,26 @@ impl Generation {
         self.next_round_us = now + if urgent { period.min(10_000) } else { period };
     }
 
-    /// After a take-over: sessions with unsent output are watched for writing.
-    fn adopt_output(&mut self) {
-        self.inherited = false;
-        for slot in self.executor.sessions_with_output() {
-            self.watch_output(slot);
+    /// After a take-over, a slice at a time: sessions for which the poll has nothing to say. Those
+    /// with unsent output are watched for writing, those that a pause has held back, or that were
+    /// about to be closed, get their turn, and those whose connection is gone end.
+    fn adopt_sessions(&mut self, from: u32) {
+        const SLICE: u32 = 512;
+        let slots = self.executor.capacity().max(self.poller.slots());
+        let end = slots.min(from.saturating_add(SLICE));
+        self.inherited = (end < slots).then_some(end);
+        for slot in from..end {
+            let cookie = self.poller.get(slot).map(|connection| connection.cookie);
+            if cookie != self.executor.cookie(slot) {
+                self.close(slot);
+                continue;
+            }
+            if self.executor.is_postponed(slot) || self.executor.closes_at_once(slot) {
+                self.poller.enqueue(slot);
+            }
+            if self.executor.has_output(slot) {
+                self.watch_output(slot);
+            }
         }
     }
 

@@ -64,10 +64,10 @@ impl Arriving {
                 return Ok(());
             }
             for event in &self.ready {
-                if let Source::Client(slot) = event.source {
-                    if let Some(connection) = self.poller.get_mut(slot) {
-                        connection.peer_closed |= event.peer_closed;
-                    }
+                if let Source::Client(slot, tag) = event.source
+                    && let Some(connection) = self.poller.addressee(slot, tag)
+                {
+                    connection.peer_closed |= event.peer_closed;
                     self.poller.enqueue(slot);
                 }
             }
@@ -260,14 +260,14 @@ impl Generation {
         }
         for event in ready {
             match event.source {
-                Source::Client(slot) => {
-                    if let Some(connection) = self.poller.get_mut(slot) {
+                Source::Client(slot, tag) => {
+                    if let Some(connection) = self.poller.addressee(slot, tag) {
                         connection.peer_closed |= event.peer_closed;
+                        self.poller.enqueue(slot);
                     }
-                    self.poller.enqueue(slot);
                 }
-                Source::Listener(number) => self.accept_again.push(number),
-                Source::Keeper | Source::Link => {}
+                // All listeners are looked at after the freeze.
+                Source::Listener(_) | Source::Keeper | Source::Link => {}
             }
         }
         self.work_off_queue(FIRST_TURNS);
@@ -293,7 +293,9 @@ impl Generation {
         say(channel, serving.into());
         info!("generation {} serves after a freeze of {freeze_us} us", self.number);
         self.executor.arena.start_grower(true);
-        self.inherited = true;
+        self.inherited = Some(0);
+        // What waited to be accepted when the poll was emptied is not reported again.
+        self.accept_again = (0..self.poller.listeners().len()).collect();
         let state = field!(self.executor.root(), Root.handoff);
         let number = U64::from_native(u64::from(self.number.get()));
         let noted = self

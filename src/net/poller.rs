@@ -15,13 +15,14 @@ use mio::{Events, Interest, Poll, Token};
 
 use super::connection::{Connection, Socket};
 use super::listener::Listener;
-use crate::executor::turn::Streams;
+use crate::executor::replies::Streams;
 
 /// What an event is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
-    /// The client in this slot.
-    Client(u32),
+    /// The client in this slot, if its connection has this tag: slots are used again, and an event
+    /// may be older than the connection that stands there when its turn comes.
+    Client(u32, u32),
     /// The listener of this number.
     Listener(usize),
     /// The keeper's channel.
@@ -43,9 +44,21 @@ pub struct Ready {
     pub peer_closed: bool,
 }
 
-const LISTENERS: usize = 1 << 40;
-const KEEPER: Token = Token(1 << 41);
-const LINK: Token = Token(1 << 42);
+/// A client's token: its slot, and its tag above.
+const TAG_SHIFT: u32 = 32;
+/// Bits of a tag: the lowest of the socket's cookie, which the kernel counts up.
+const TAG_MASK: u64 = (1 << 30) - 1;
+const LISTENERS: usize = 1 << 62;
+const KEEPER: Token = Token(1 << 63);
+const LINK: Token = Token(1 << 63 | 1);
+
+fn token_of(slot: u32, connection: &Connection) -> Token {
+    Token(slot as usize | (tag_of(connection) as usize) << TAG_SHIFT)
+}
+
+fn tag_of(connection: &Connection) -> u32 {
+    (connection.cookie & TAG_MASK) as u32
+}
 
 /// The poll and everything it watches.
 pub struct Poller {
@@ -126,7 +139,7 @@ impl Poller {
 
     /// Adds a connection in a slot and watches it for reading.
     pub fn insert(&mut self, slot: u32, mut connection: Connection) -> io::Result<()> {
-        let token = Token(slot as usize);
+        let token = token_of(slot, &connection);
         let registry = self.poll.registry();
         match &mut connection.socket {
             Socket::Tcp(stream) => registry.register(stream, token, Interest::READABLE)?,
@@ -145,6 +158,12 @@ impl Poller {
     #[inline]
     pub fn get_mut(&mut self, slot: u32) -> Option<&mut Connection> {
         self.connections.get_mut(slot as usize)?.as_mut()
+    }
+
+    /// The connection that an event is about, if it is still there.
+    #[inline]
+    pub fn addressee(&mut self, slot: u32, tag: u32) -> Option<&mut Connection> {
+        self.get_mut(slot).filter(|connection| tag_of(connection) == tag)
     }
 
     /// The connection in a slot.
@@ -187,9 +206,28 @@ impl Poller {
         if connection.wants_write == wanted {
             return Ok(());
         }
+        Self::register_again(registry, slot, connection, wanted)
+    }
+
+    /// Watches a connection for writing, and has the poll report it even if it could be written all
+    /// the time.
+    pub fn want_write_again(&mut self, slot: u32) -> io::Result<()> {
+        let registry = self.poll.registry();
+        match self.connections.get_mut(slot as usize) {
+            Some(Some(connection)) => Self::register_again(registry, slot, connection, true),
+            _ => Ok(()),
+        }
+    }
+
+    fn register_again(
+        registry: &mio::Registry,
+        slot: u32,
+        connection: &mut Connection,
+        wanted: bool,
+    ) -> io::Result<()> {
         let interest =
             if wanted { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
-        let token = Token(slot as usize);
+        let token = token_of(slot, connection);
         match &mut connection.socket {
             Socket::Tcp(stream) => registry.reregister(stream, token, interest)?,
             Socket::Unix(stream) => registry.reregister(stream, token, interest)?,
@@ -242,7 +280,7 @@ fn read_event(event: &Event) -> Ready {
         KEEPER => Source::Keeper,
         LINK => Source::Link,
         Token(number) if number >= LISTENERS => Source::Listener(number - LISTENERS),
-        Token(slot) => Source::Client(slot as u32),
+        Token(client) => Source::Client(client as u32, (client >> TAG_SHIFT) as u32),
     };
     Ready {
         source,

@@ -261,6 +261,12 @@ impl Decoder {
         Self { pos: words[0], scanned: words[1], bulk: words[2], remaining: words[3] }
     }
 
+    /// Length of the request under way in bytes, once the length of its last argument is known.
+    pub fn whole(&self) -> Option<u64> {
+        let known = self.remaining == 1 && self.bulk > 0;
+        known.then(|| self.pos.saturating_add(self.bulk).saturating_add(1))
+    }
+
     /// Whether no part of a request has been understood or searched yet.
     #[inline]
     pub fn is_fresh(&self) -> bool {
