@@ -285,7 +285,8 @@ fn the_grower_keeps_ahead() {
         word(header::READY_END).saturating_sub(word(header::FRONTIER))
     };
     let deadline = Instant::now() + Duration::from_secs(20);
-    while ahead(&arena) < 4 << 20 {
+    // Half of what it aims at: the world's first blocks may have come after its first look.
+    while ahead(&arena) < 2 << 20 {
         assert!(Instant::now() < deadline, "the thread did not begin");
         std::thread::yield_now();
     }

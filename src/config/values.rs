@@ -313,13 +313,14 @@ mod tests {
         let found = values.matching(&[
             b"MaxClients",
             b"maxclient?",
+            b"maxmemory-client?",
             b"key-load-delay",
             b"rdb-key-*",
             b"nosuch",
         ]);
         let names: Vec<_> =
             found.into_keys().map(|name| String::from_utf8(name).expect("text")).collect();
-        assert_eq!(names, ["MaxClients", "key-load-delay", "maxclients"]);
+        assert_eq!(names, ["MaxClients", "key-load-delay", "maxmemory-clients"]);
     }
 
     #[test]

@@ -138,7 +138,11 @@ impl Generation {
         ready.clear();
         self.poller.wait(timeout, &mut ready)?;
         self.executor.state.read_clock();
-        let mut orders = false;
+        // The keeper first: what it has to say (an upgrade's outcome) is older than what clients
+        // ask, who may have waited for it.
+        if ready.iter().any(|event| event.source == Source::Keeper) {
+            self.follow_orders(channel);
+        }
         for event in &ready {
             match event.source {
                 Source::Client(slot, tag) => self.client_ready(slot, tag, event),
@@ -147,8 +151,7 @@ impl Generation {
                         self.accept_again.push(number);
                     }
                 }
-                Source::Keeper => orders = true,
-                Source::Link => {}
+                Source::Keeper | Source::Link => {}
             }
         }
         self.ready = ready;
@@ -163,9 +166,6 @@ impl Generation {
             if !self.accept(number) {
                 self.accept_again.push(number);
             }
-        }
-        if orders {
-            self.follow_orders(channel);
         }
         if let Some(from) = self.inherited {
             self.adopt_sessions(from);

@@ -140,7 +140,8 @@ fn memory(g: &mut Gen) -> Command {
             let samples = *g.rng.pick(&["0", "5", "-1", "abc", ""]);
             cmd!["MEMORY", "USAGE", g.key(), g.word(&["SAMPLES"]), samples].mask(Mask::Kind)
         }
-        4 => cmd!["MEMORY", "USAGE", g.key(), "FOO"],
+        // Varied, it may lose its last word and be a question for the number after all.
+        4 => cmd!["MEMORY", "USAGE", g.key(), "FOO"].mask(Mask::Kind),
         5 => cmd!["MEMORY", "HELP"],
         6 => cmd!["MEMORY", "FOO"],
         _ => cmd!["MEMORY"],
