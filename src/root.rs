@@ -157,6 +157,21 @@ pub fn create(
     Ok(off)
 }
 
+/// Makes the root of an arena that another server has left that of a new one, once its sessions are
+/// gone: the keys stay.
+pub fn start_anew(tx: &mut Tx<'_>, now_ms: i64, run_id: [u8; 40]) -> Result<(), OutOfMemory> {
+    let root = of(tx);
+    let record = tx.read(root);
+    tx.set(field!(root, Root.started_ms).cast::<Slot<I64>>(), I64::from_native(now_ms))?;
+    tx.set(field!(root, Root.run_id).cast::<Slot<[u8; 40]>>(), run_id)?;
+    tx.set(field!(root, Root.paused_until_ms), I64::from_native(0))?;
+    tx.set(field!(root, Root.active_expire_off), 0)?;
+    let counters = field!(root, Root.counters).cast::<u8>();
+    tx.fill(counters, 0, size_of_val(&record.counters))?;
+    let handoff = field!(root, Root.handoff).cast::<u8>();
+    tx.fill(handoff, 0, size_of_val(&record.handoff))
+}
+
 /// The configuration that the arena holds, if it holds one that can be read.
 pub fn stored_config(view: &View, root: Off<Root>) -> Option<ConfigValues> {
     let record = view.get(root);

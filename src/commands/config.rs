@@ -1,10 +1,11 @@
 //! `CONFIG`: reading and changing directives.
 
+use handoff::rlimit::{DESCRIPTOR_RESERVE, descriptor_limit, ensure_descriptor_limit};
 use shm::{U64, field};
 
 use super::errors::NO_CONFIG_FILE;
 use super::spec::{CommandSpec, cmd, container, flag};
-use crate::config::ConfigValues;
+use crate::config::{ConfigError, ConfigValues, Update};
 use crate::executor::{Action, Cx, Outcome, error};
 use crate::proto::reply::{Reply, Sink};
 use crate::root::{Counters, Root};
@@ -76,6 +77,7 @@ fn set(cx: &mut Cx<'_>) -> Outcome {
     let authority = cx.state.config.authority_of(super::debug::is_local(cx));
     let update = cx.state.config.prepare(&pairs, authority).map_err(|e| format!("ERR {e}"))?;
     if !update.changed.is_empty() {
+        can_have(&update).map_err(|e| format!("ERR {e}"))?;
         crate::root::store_config(&mut cx.tx, cx.root, &update.values)?;
         cx.state.config = update.values;
         cx.state.apply_config();
@@ -83,6 +85,44 @@ fn set(cx: &mut Cx<'_>) -> Outcome {
     }
     cx.reply.ok();
     Ok(())
+}
+
+/// Whether the system lets the new values take effect.
+fn can_have(update: &Update) -> Result<(), ConfigError> {
+    for id in &update.changed {
+        let directive = id.directive();
+        match directive.name {
+            // Listeners stay as they are while the server runs: see docs/differences.md.
+            "port" => {
+                let reason = "Unable to listen on this port. Check server logs.";
+                return Err(ConfigError::failed(directive, reason));
+            }
+            "bind" => {
+                let reason = "Failed to bind to specified addresses.";
+                return Err(ConfigError::failed(directive, reason));
+            }
+            "maxclients" => {
+                let wanted = u64::from(update.values.maxclients());
+                if let Err(reason) = allow_clients(wanted) {
+                    return Err(ConfigError::failed(directive, reason));
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Raises the limit of open files for so many clients.
+fn allow_clients(wanted: u64) -> Result<(), String> {
+    if ensure_descriptor_limit(wanted + DESCRIPTOR_RESERVE).is_ok() {
+        return Ok(());
+    }
+    let left = descriptor_limit().unwrap_or(0).saturating_sub(DESCRIPTOR_RESERVE);
+    Err(format!(
+        "The operating system is not able to handle the specified number of clients, try with \
+         {left}"
+    ))
 }
 
 /// Answers `CONFIG GET pattern ...`.

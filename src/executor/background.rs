@@ -30,6 +30,9 @@ const TRASH_BLOCKS: usize = 128;
 /// Unused spans (of 64 KiB) that are kept backed, at least.
 const KEEP_SPANS: u64 = 32;
 
+/// Spans that one step of giving memory back releases.
+const GIVEN_BACK: u64 = 16;
+
 /// Microseconds that one round may take.
 const ROUND_US: u64 = 1_000;
 
@@ -47,9 +50,18 @@ impl Executor {
         let mut urgent = self.expire(start + ROUND_US);
         urgent |= self.free_trash(start + ROUND_US);
         self.shrink_tables(start + ROUND_US);
+        urgent | self.give_back(start + ROUND_US)
+    }
+
+    /// Gives memory that lies unused back to the system. True when there is more.
+    fn give_back(&mut self, deadline: u64) -> bool {
         let keep = (self.arena.stats().spans / shm::layout::SPAN / 16).max(KEEP_SPANS);
-        self.arena.maintain(keep, 16);
-        urgent
+        while self.arena.maintain(keep, GIVEN_BACK) == GIVEN_BACK {
+            if monotonic_us() >= deadline {
+                return true;
+            }
+        }
+        false
     }
 
     fn note_peak(&mut self) {
@@ -84,16 +96,20 @@ impl Executor {
         self.arena.get(self.root).paused_until_ms.get().to_native()
     }
 
-    /// A part of the expiry cycle. True when more has expired than fitted.
+    /// A part of the expiry cycle. True when more has expired than fitted. A cycle through many keys
+    /// of which none has expired takes its time.
     fn expire(&mut self, deadline: u64) -> bool {
-        if self.arena.get(self.root).active_expire_off.get() != 0 {
+        let root = self.root;
+        if self.arena.get(root).active_expire_off.get() != 0 {
             return false;
         }
         let databases = self.arena.get(self.root).database_count.to_native();
         let mut visited = 0;
+        let expired = |executor: &Self| executor.arena.get(root).counters.expired.get().to_native();
+        let before = expired(self);
         while visited <= databases {
             if monotonic_us() >= deadline {
-                return true;
+                return expired(self) != before;
             }
             let index = self.background.expiring % databases;
             let database = crate::root::database(&self.arena, self.root, index);
@@ -112,28 +128,27 @@ impl Executor {
         let database = crate::root::database(&self.arena, self.root, index);
         let (cursor, expired) = (&mut self.background.expire_cursor, &mut self.background.expired);
         expired.clear();
+        let point = self.state.point();
+        let root = self.root;
         let payload = self.arena.payload();
         let mut tx = self.arena.begin();
         let slice =
             expire::collect(&mut tx, database, cursor, now, EXPIRE_SEGMENTS, EXPIRE_KEYS, expired);
         let mut removed = 0;
-        let root = self.root;
-        for (hash, key) in expired.drain(..) {
-            let done = expire::remove_expired(&mut tx, database, hash, &key, now).and_then(|due| {
-                removed += u64::from(due);
-                watch::key_expired(&mut tx, root, index, &key)?;
-                tracking::key_changed(&mut tx, &mut self.state, index, &key, None)
-            });
-            if done.is_err() {
-                // No memory for the log: expiry on access goes on.
-                return Slice::Complete;
-            }
-        }
-        if tracking::broadcast(&mut tx, &mut self.state).is_err() {
+        let done = expired.drain(..).try_for_each(|(hash, key)| {
+            let due = expire::remove_expired(&mut tx, database, hash, &key, now)?;
+            removed += u64::from(due);
+            watch::key_expired(&mut tx, root, index, &key)?;
+            tracking::key_changed(&mut tx, &mut self.state, index, &key, None)
+        });
+        if done.and_then(|()| tracking::broadcast(&mut tx, &mut self.state)).is_err() {
+            // No memory for the log: expiry on access goes on.
+            tx.rollback_all();
+            self.state.take_back(&tx, root, &point);
             return Slice::Complete;
         }
         tx.commit(&payload);
-        let counter = field!(field!(self.root, Root.counters), Counters.expired);
+        let counter = field!(field!(root, Root.counters), Counters.expired);
         bump(&mut self.arena, counter, removed);
         slice
     }
@@ -173,9 +188,11 @@ impl Executor {
     /// Looks at some sessions: idle ones are closed after `timeout`, and soft limits of output run
     /// out.
     fn look_at_sessions(&mut self) {
+        self.check_limits();
         const AT_LEAST: u32 = 64;
+        let timeout = i64::from(self.state.config.timeout()) * 1000;
         let capacity = session::directory::capacity(&self.arena, self.root);
-        if capacity == 0 {
+        if capacity == 0 || timeout == 0 {
             return;
         }
         let rounds = (capacity / self.state.config.hz().max(1)).max(AT_LEAST).min(capacity);
@@ -184,20 +201,31 @@ impl Executor {
             self.background.next_session = (slot + 1) % capacity;
             let Some(session) = self.session(slot) else { continue };
             let record = self.arena.get(session);
-            let timeout = i64::from(self.state.config.timeout()) * 1000;
             let idle = self.state.now_ms - record.active_ms.get().to_native();
             let exempt = record.is(flag::SUBSCRIBER | flag::MONITOR | flag::POSTPONED);
-            if timeout > 0 && idle > timeout && !exempt {
+            if idle > timeout && !exempt {
                 let closed = self
                     .arena
                     .transact(|tx| session::change_flags(tx, session, 0, flag::CLOSE_ASAP));
                 if closed.is_ok() {
                     self.state.actions.push(super::Action::Close(slot));
                 }
-            } else if session::output::is_pending(&self.arena, session) {
-                let state = &mut self.state;
-                let _ = self.arena.transact(|tx| super::limits::check(tx, state, session));
             }
+        }
+    }
+
+    /// Looks at sessions with unsent output, whose soft limit may have run out: some of them, if
+    /// they are many.
+    fn check_limits(&mut self) {
+        const AT_MOST: usize = 256;
+        let mut session = self.arena.get(self.root).pending_output.get();
+        for _ in 0..AT_MOST {
+            if session.is_null() {
+                return;
+            }
+            let state = &mut self.state;
+            let _ = self.arena.transact(|tx| super::limits::check(tx, state, session));
+            session = self.arena.get(session).out_next.get();
         }
     }
 }

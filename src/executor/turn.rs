@@ -61,6 +61,8 @@ const FIRST_BLOCK: u64 = 64 << 10;
 
 /// The largest there can be: a block lies within one region.
 const LARGEST_BLOCK: u64 = shm::layout::REGION - 2 * shm::layout::SPAN;
+/// The longest argument that fits into such a block with a little beside it.
+const LARGEST_BULK: i64 = (LARGEST_BLOCK - (1 << 20)) as i64;
 /// Room that such a block has for a read, at least.
 const ROOM_LEAST: u64 = 16 << 10;
 /// What a read into such a block may give whatever the request needs.
@@ -287,7 +289,7 @@ impl Executor {
                 return Ok(());
             }
             let limits = Limits {
-                max_bulk_len: self.state.config.proto_max_bulk_len() as i64,
+                max_bulk_len: (self.state.config.proto_max_bulk_len() as i64).min(LARGEST_BULK),
                 auth_required: self.state.password
                     && !self.arena.get(turn.session).is(flag::AUTHENTICATED),
             };

@@ -9,7 +9,7 @@ use handoff::message::{PROTOCOL_MAX, PROTOCOL_MIN};
 use handoff::owner::{Generation as Number, OwnerWord};
 use handoff::rlimit::{DESCRIPTOR_RESERVE, ensure_descriptor_limit};
 use shm::header::Words;
-use shm::{Arena, Options, U32, field};
+use shm::{Arena, Options, Tx, U32, field};
 use tracing::{info, warn};
 
 use super::serving::Generation;
@@ -39,8 +39,11 @@ pub fn start(
         .ok()
         .and_then(Number::new)
         .with_context(|| format!("{generation} is no number of a generation"))?;
-    let mut arena = make_arena(settings)?;
+    let (mut arena, reopened) = make_arena(settings)?;
     let words = HandoffWords(Words::leak(&arena));
+    if reopened {
+        words.forget_owners();
+    }
     let lock = ExecutorLock::acquire(words.executor(number), number)?;
     OwnerWord::new(words.owner()).found(&lock)?;
     make_root(&mut arena, &config)?;
@@ -117,7 +120,7 @@ fn listen(config: &ConfigValues) -> anyhow::Result<Vec<Listener>> {
     Ok(listeners)
 }
 
-fn make_arena(settings: &Settings) -> anyhow::Result<Arena> {
+fn make_arena(settings: &Settings) -> anyhow::Result<(Arena, bool)> {
     let cap = arena_cap();
     let options = Options {
         file: settings.arena_file.clone(),
@@ -131,7 +134,7 @@ fn make_arena(settings: &Settings) -> anyhow::Result<Arena> {
     if reopened {
         info!("took up the arena that an earlier server left");
     }
-    Ok(arena)
+    Ok((arena, reopened))
 }
 
 /// The most bytes that the arena may take: a share of the machine's memory, or of the cgroup's.
@@ -147,15 +150,25 @@ fn arena_cap() -> u64 {
     least / 100 * MEMORY_SHARE
 }
 
-/// Makes the root record, or cleans the one of an arena that was taken up: its connections are gone.
+/// Makes the root record, or the one of an arena that was taken up new: its keys stay, its
+/// connections are gone.
 fn make_root(arena: &mut Arena, config: &ConfigValues) -> anyhow::Result<()> {
+    let now = unix_time_ms();
     if arena.root().is_null() {
-        arena.transact(|tx| {
-            root::create(tx, config.databases(), unix_time_ms(), run_id()).map(|_| ())
-        })?;
+        arena.transact(|tx| root::create(tx, config.databases(), now, run_id()).map(|_| ()))?;
     } else {
+        let count = arena.get(root::of(arena)).database_count.to_native();
+        if count != config.databases() {
+            bail!(
+                "the arena file holds {count} databases, the configuration asks for {}: start with \
+                 --databases {count}, or with another file",
+                config.databases()
+            );
+        }
+        // No turn is under way any more, and what was not written has nobody to go to.
+        arena.begin().commit(&[0; 4]);
         drop_sessions(arena)?;
-        // Another process, another owner: the word is founded anew.
+        arena.transact(|tx| root::start_anew(tx, now, run_id()))?;
     }
     store_config(arena, config)
 }
@@ -165,12 +178,13 @@ fn drop_sessions(arena: &mut Arena) -> anyhow::Result<()> {
     let root = root::of(arena);
     let mut state = State::new(ConfigValues::default(), 0, 0);
     for slot in 0..session::directory::capacity(arena, root) {
-        if let Some(session) = session::directory::get(arena, root, slot) {
-            arena.transact(|tx| {
-                session::leave_everything(tx, &mut state, root, session)?;
-                session::destroy(tx, session)
-            })?;
-        }
+        let Some(session) = session::directory::get(arena, root, slot) else { continue };
+        const STEP: usize = session::LEAVE_AT_ONCE;
+        let leave = |tx: &mut Tx<'_>, state: &mut State| {
+            session::leave_step(tx, state, root, session, STEP)
+        };
+        while !arena.transact(|tx| leave(tx, &mut state))? {}
+        arena.transact(|tx| session::destroy(tx, session))?;
     }
     Ok(())
 }

@@ -1,10 +1,10 @@
 //! The header's words as the handoff uses them.
 
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use handoff::host::SharedWords;
 use handoff::owner::Generation;
-use shm::header::{EXECUTOR_LOCKS, OWNER_WORD, Words};
+use shm::header::{EXECUTOR_LOCKS, IN_FLIGHT, OWNER_WORD, Words};
 
 /// The owner word and the executors' locks of an arena.
 #[derive(Clone, Copy)]
@@ -14,6 +14,16 @@ impl HandoffWords {
     /// The owner word.
     pub fn owner(self) -> &'static AtomicU64 {
         self.0.word(OWNER_WORD)
+    }
+
+    /// Forgets who served the arena, and what was in flight.
+    ///
+    /// Only for a named file that this process has locked and mapped anew: its lock belongs to the
+    /// open file that all generations of a server share, so none of those that served it lives.
+    pub fn forget_owners(self) {
+        for word in [OWNER_WORD, EXECUTOR_LOCKS, EXECUTOR_LOCKS + 1, IN_FLIGHT] {
+            self.0.word(word).store(0, Ordering::Release);
+        }
     }
 
     /// The word of a generation's executor lock.

@@ -207,3 +207,34 @@ fn large_values_stop_at_the_limit() {
     assert_eq!(client.receive_until_closed(), [expected]);
     server.finish();
 }
+
+#[test]
+fn more_clients_than_the_system_can_have_are_refused() {
+    let server = Setup::candidate().descriptors(2000).start();
+    let mut client = server.connect();
+    assert_eq!(client.call(&["CONFIG", "SET", "maxclients", "500"]), Value::ok());
+    let refused = client.call(&["CONFIG", "SET", "maxclients", "100000"]);
+    let text = "ERR CONFIG SET failed (possibly related to argument 'maxclients') - The operating \
+                system is not able to handle the specified number of clients, try with ";
+    assert!(refused.text().starts_with(text), "{refused:?}");
+    let expected = [Value::bulk("maxclients"), Value::bulk("500")];
+    assert_eq!(client.call(&["CONFIG", "GET", "maxclients"]), Value::Array(expected.to_vec()));
+    server.finish();
+}
+
+#[test]
+fn listeners_stay_as_they_are() {
+    let server = Setup::hotredis().start();
+    let mut client = server.connect();
+    for (directive, value) in [("port", "1"), ("bind", "127.0.0.2")] {
+        let before = client.call(&["CONFIG", "GET", directive]);
+        let refused = client.call(&["CONFIG", "SET", directive, value]);
+        assert!(
+            refused.is_error() && refused.text().contains("listen")
+                || refused.text().contains("bind"),
+            "{refused:?}"
+        );
+        assert_eq!(client.call(&["CONFIG", "GET", directive]), before);
+    }
+    server.finish();
+}
