@@ -115,7 +115,12 @@ fn run(cx: &mut Cx<'_>, queued: Off<Queued>) -> Outcome {
     match lookup(cx, queued) {
         Some(command) => {
             cx.command = command;
-            dispatch::call(cx)
+            dispatch::call(cx)?;
+            if cx.session_record().is(state::CLOSE_AFTER_REPLY) {
+                // A client that is being hung up on (it killed itself) hears no more, as in Redis.
+                cx.reply.sink().mute(true);
+            }
+            Ok(())
         }
         None => {
             // Queued by another build, which knew it.
