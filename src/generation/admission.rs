@@ -40,7 +40,7 @@ impl Generation {
                     ) => {}
                 Err(e) => {
                     // Out of descriptors or memory: those who wait stay in the queue.
-                    if !self.accept_failed {
+                    if !std::mem::replace(&mut self.accept_warned, true) {
                         warn!("cannot accept a connection: {e}; trying again");
                     }
                     self.accept_failed = true;
@@ -53,7 +53,7 @@ impl Generation {
 
     /// Makes a session for a connection, or refuses it with Redis's words.
     fn admit(&mut self, arrival: Arrival) {
-        self.accept_failed = false;
+        (self.accept_failed, self.accept_warned) = (false, false);
         let config = &self.executor.state.config;
         if self.executor.session_count() >= config.maxclients() {
             let counter = field!(field!(self.executor.root(), Root.counters), Counters.rejected);

@@ -39,7 +39,10 @@ pub struct Generation {
     pub(super) giving: Option<Giving>,
     /// Listeners where connections may be waiting although the poll will not say so.
     pub(super) accept_again: Vec<usize>,
+    /// Accepting is not tried again before the next round.
     pub(super) accept_failed: bool,
+    /// The log says so already.
+    pub(super) accept_warned: bool,
     /// Sessions that have lost their socket but could not be ended.
     pub(super) orphans: Vec<u32>,
     /// After a take-over: the next slot whose session has to be looked at.
@@ -71,6 +74,7 @@ impl Generation {
             giving: None,
             accept_again: Vec::new(),
             accept_failed: false,
+            accept_warned: false,
             orphans: Vec::new(),
             inherited: None,
             next_round_us: 0,
