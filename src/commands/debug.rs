@@ -178,13 +178,21 @@ fn reload(cx: &mut Cx<'_>) -> Outcome {
     }
     for index in 0..cx.tx.get(cx.root).database_count.to_native() {
         let database = root::database(&cx.tx, cx.root, index);
-        let mut others: Vec<Vec<u8>> = Vec::new();
+        let now = cx.now_ms();
+        let (mut others, mut expired) = (Vec::<Vec<u8>>::new(), Vec::<Vec<u8>>::new());
         shm::table::for_each(&cx.tx, keyspace::keys(database), |view, block: Off<u8>| {
             let entry = EntryView::new(view, block.cast());
-            if reloaded(&entry).is_some() {
+            if entry.expiry().is_some_and(|at| at <= now) {
+                expired.push(entry.key().to_vec());
+            } else if reloaded(&entry).is_some() {
                 others.push(entry.key().to_vec());
             }
         });
+        for name in &expired {
+            // Loading leaves out what has expired.
+            let hash = cx.tx.hash(name);
+            keyspace::expire::remove_expired(&mut cx.tx, database, hash, name, now)?;
+        }
         for name in &others {
             let hash = cx.tx.hash(name);
             if let Some(found) = keyspace::find(&cx.tx, database, hash, name) {

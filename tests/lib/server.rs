@@ -55,7 +55,7 @@ impl Setup {
 
     /// A given build of hotredis.
     pub fn of_binary(binary: &Path) -> Self {
-        Self::of(Kind::Hotredis, binary.to_path_buf())
+        Self::of(Kind::Hotredis, binary.to_path_buf()).directive("save", "")
     }
 
     fn of(kind: Kind, binary: PathBuf) -> Self {
