@@ -246,6 +246,9 @@ impl Executor {
             self.publish(turn);
         }
         self.landed();
+        if turn.large && self.exceeds_input_limit(turn) {
+            return Ok(Served::Close);
+        }
         let root = self.root;
         bump(
             &mut self.arena,
@@ -255,6 +258,21 @@ impl Executor {
         let active = field!(turn.session, Session.active_ms);
         self.arena.hint(active, I64::from_native(self.state.now_ms));
         Ok(if read == room { Served::More } else { Served::Drained })
+    }
+
+    /// Whether more of a request waits for its end than `client-query-buffer-limit` allows, which
+    /// only input in a block of its own can.
+    fn exceeds_input_limit(&self, turn: &Turn) -> bool {
+        let waiting = turn.decoder.waiting(turn.length as u64);
+        let exceeds = waiting > self.state.config.client_query_buffer_limit();
+        if exceeds {
+            tracing::warn!(
+                client = self.arena.get(turn.session).id.to_native(),
+                bytes = waiting,
+                "closing a client: its unread input exceeds client-query-buffer-limit"
+            );
+        }
+        exceeds
     }
 
     /// Makes sure that the session's block of input has room for more; gives how much may be read:

@@ -267,6 +267,17 @@ impl Decoder {
         known.then(|| self.pos.saturating_add(self.bulk).saturating_add(1))
     }
 
+    /// Bytes that wait for the rest of the first part that is not complete, of a buffer of so many:
+    /// what Redis would still hold of them. What follows an argument does not count.
+    pub fn waiting(&self, length: u64) -> u64 {
+        let end = if self.bulk > 0 {
+            self.pos.saturating_add(self.bulk).saturating_add(1)
+        } else {
+            length
+        };
+        length.min(end).saturating_sub(self.pos)
+    }
+
     /// Whether no part of a request has been understood or searched yet.
     #[inline]
     pub fn is_fresh(&self) -> bool {
