@@ -305,6 +305,7 @@ impl Generation {
         let (config, _) = super::taking::load_config(&self.executor.arena);
         self.executor.state.config = config;
         self.executor.state.apply_config();
+        crate::logging::set_level(self.executor.state.config.loglevel());
         if let Some(slot) = in_doubt {
             // Cut off in the midst of a read or a write.
             self.close(slot);

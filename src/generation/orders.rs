@@ -105,6 +105,9 @@ impl Generation {
             if matches!(name, "timeout" | "hz") {
                 self.next_round_us = 0;
             }
+            if name == "loglevel" {
+                crate::logging::set_level(self.executor.state.config.loglevel());
+            }
         }
     }
 }

@@ -92,6 +92,8 @@ impl Generation {
             error!("the keeper's channel cannot be watched: {e}");
             return ExitCode::FAILURE;
         }
+        // A successor was started with the level of the start; `CONFIG SET` may have changed it.
+        crate::logging::set_level(self.executor.state.config.loglevel());
         let stop = Arc::new(AtomicBool::new(false));
         if let Err(e) = signal_hook::flag::register(SIGTERM, stop.clone()) {
             error!("SIGTERM cannot be handled: {e}");
