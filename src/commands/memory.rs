@@ -42,7 +42,7 @@ fn doctor(cx: &mut Cx<'_>) -> Outcome {
     let mut report = String::new();
     if stats.used < LITTLE {
         report.push_str(
-            "Hi Sam, this instance is empty or is using very little memory, my issue detector \
+            "Hi Sam, this instance is empty or is using very little memory, my issues detector \
              can't be used in these conditions. Please, leave for your mission on Earth and fill \
              it with some data. The new Sam and I will be back to our programming as soon as I \
              finished rebooting.\n",

@@ -80,6 +80,12 @@ pub fn read_config(settings: &Settings) -> anyhow::Result<ConfigValues> {
             .map_err(|error| anyhow!("{} {text}: {error}", directive.name))?;
         config = update.values;
     }
+    if config.dir().is_empty() {
+        // Shown, as Redis does, and nothing else.
+        let here = std::env::current_dir().unwrap_or_default();
+        let pair = [(b"dir".as_slice(), here.as_os_str().as_encoded_bytes())];
+        config = config.prepare(&pair, Authority::Startup)?.values;
+    }
     Ok(config)
 }
 
