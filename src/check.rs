@@ -7,7 +7,7 @@ use shm::check::Checker;
 use shm::{Arena, View};
 
 use crate::root::Root;
-use crate::{keyspace, session};
+use crate::{keyspace, session, statistics};
 
 /// What the checker found in a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,6 +42,7 @@ pub fn check_arena(view: &View) -> FileReport {
         let length = u64::from(record.config_len.get().to_native());
         checker.mark(record.config.get(), length, "configuration");
     }
+    statistics::mark(&mut checker, root);
     keyspace::check::mark_trash(&mut checker, root);
     let sessions = session::check::mark_sessions(&mut checker, root);
     session::check::mark_indexes(&mut checker, root, &sessions);

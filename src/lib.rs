@@ -16,6 +16,7 @@ pub mod role;
 pub mod root;
 pub mod session;
 pub mod settings;
+pub mod statistics;
 #[cfg(test)]
 mod testing;
 pub mod util;

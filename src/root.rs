@@ -8,6 +8,7 @@ use crate::keyspace::Database;
 use crate::keyspace::trash::Trash;
 use crate::session::members::Topic;
 use crate::session::{Directory, Session};
+use crate::statistics::{self, Statistics};
 
 record! {
     /// The root. One a server, made with the arena.
@@ -58,6 +59,8 @@ record! {
         pub pause_all: Slot<u8>,
         /// 1 if `DEBUG SET-ACTIVE-EXPIRE 0` switched active expiry off.
         pub active_expire_off: Slot<u8>,
+        /// Statistics by command and by error code.
+        pub statistics: Off<Statistics>,
         /// Statistics.
         pub counters: Counters,
         /// What `INFO handoff` shows.
@@ -142,6 +145,7 @@ pub fn create(
     for i in 0..u64::from(databases) {
         tx.init(&block, i * size_of::<Database>() as u64, Database::EMPTY);
     }
+    let statistics = statistics::create(tx)?;
     let root = tx.alloc(size_of::<Root>() as u64)?;
     // All of the rest starts as zero: empty tables, null offsets, counters.
     tx.init_fill(&root, 0, 0, root.size());
@@ -150,6 +154,7 @@ pub fn create(
     record.started_ms = I64::from_native(now_ms);
     record.run_id = run_id;
     record.databases = block.off().cast();
+    record.statistics = statistics;
     record.database_count = U32::from_native(databases);
     record.next_client_id = Slot::new(U64::from_native(1));
     tx.init(&root, 0, record);
@@ -166,6 +171,7 @@ pub fn start_anew(tx: &mut Tx<'_>, now_ms: i64, run_id: [u8; 40]) -> Result<(), 
     tx.set(field!(root, Root.run_id).cast::<Slot<[u8; 40]>>(), run_id)?;
     tx.set(field!(root, Root.paused_until_ms), I64::from_native(0))?;
     tx.set(field!(root, Root.active_expire_off), 0)?;
+    statistics::reset(tx, root);
     let counters = field!(root, Root.counters).cast::<u8>();
     tx.fill(counters, 0, size_of_val(&record.counters))?;
     let handoff = field!(root, Root.handoff).cast::<u8>();

@@ -9,6 +9,7 @@ use crate::config::{ConfigError, ConfigValues, Update};
 use crate::executor::{Action, Cx, Outcome, error};
 use crate::proto::reply::{Reply, Sink};
 use crate::root::{Counters, Root};
+use crate::statistics;
 
 /// The rows of this family.
 pub static COMMANDS: &[CommandSpec] = &[container("config", -2).subcommands(&[
@@ -52,6 +53,8 @@ fn resetstat(cx: &mut Cx<'_>) -> Outcome {
     ] {
         cx.tx.hint(counter, U64::from_native(0));
     }
+    statistics::reset(&mut cx.tx, cx.root);
+    cx.state.ledger.forget_time();
     cx.reply.ok();
     Ok(())
 }

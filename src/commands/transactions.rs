@@ -69,7 +69,8 @@ fn exec(cx: &mut Cx<'_>) -> Outcome {
     }
     if record.is(state::DIRTY_EXEC) {
         leave(cx)?;
-        cx.reply.error("-EXECABORT Transaction discarded because of previous errors.");
+        let fail = "EXECABORT Transaction discarded because of previous errors.".into();
+        dispatch::reply_error(cx, &fail);
         return Ok(());
     }
     let failed = record.is(state::DIRTY_CAS)

@@ -9,6 +9,7 @@ use crate::commands::{errors, monitor, transactions};
 use crate::proto::reply::Protocol;
 use crate::root::{Counters, Root};
 use crate::session::{self, Session, flag, tracking};
+use crate::statistics;
 use crate::util::quote;
 
 /// What became of a request.
@@ -25,7 +26,11 @@ pub fn process(cx: &mut Cx<'_>) -> Result<Done, Fail> {
     if is_cross_protocol(cx.args.at(0)) {
         return close_cross_protocol(cx);
     }
-    if let Err(fail) = find(cx).and_then(|()| admit(cx)) {
+    if let Err(fail) = find(cx) {
+        return refuse(cx, fail);
+    }
+    if let Err(fail) = admit(cx) {
+        cx.state.ledger.rejected(&mut cx.tx, cx.root, cx.command);
         return refuse(cx, fail);
     }
     let record = cx.session_record();
@@ -78,8 +83,8 @@ pub fn call(cx: &mut Cx<'_>) -> Outcome {
     let state = cx.state.point();
     let dirty = cx.dirty;
     cx.state.expired.clear();
-    let counters = field!(cx.root, Root.counters);
-    cx.count(field!(counters, Counters.commands), 1);
+    cx.state.ledger.failed = false;
+    let command = cx.command;
     let outcome = (cx.command.handler)(cx).and_then(|()| Ok(cx.reply.sink().check()?));
     if let Err(fail) = outcome {
         cx.tx.rollback_to(point);
@@ -91,6 +96,10 @@ pub fn call(cx: &mut Cx<'_>) -> Outcome {
         }
         reply_error(cx, &fail);
     }
+    // Behind the handler: `INFO` does not count itself, `CONFIG RESETSTAT` does.
+    let counters = field!(cx.root, Root.counters);
+    cx.count(field!(counters, Counters.commands), 1);
+    cx.state.ledger.called(&mut cx.tx, cx.root, command);
     if cx.dirty != dirty {
         cx.count(field!(counters, Counters.dirty), cx.dirty - dirty);
     }
@@ -121,15 +130,15 @@ fn find(cx: &mut Cx<'_>) -> Outcome {
             return Err(Fail::Bytes(errors::unknown_subcommand(container, cx.args.at(1))));
         }
     };
-    if !cx.command.arity_allows(cx.args.len()) {
-        return Err(errors::wrong_arity(cx.command).into());
-    }
     Ok(())
 }
 
 /// Whether the command may run at all now.
 fn admit(cx: &mut Cx<'_>) -> Outcome {
     let command = cx.command;
+    if !command.arity_allows(cx.args.len()) {
+        return Err(errors::wrong_arity(command).into());
+    }
     let record = cx.session_record();
     let (flags, protocol) = (record.flags.get().to_native(), record.protocol.get());
     let has = |bits: u64| flags & bits != 0;
@@ -216,13 +225,14 @@ fn refuse(cx: &mut Cx<'_>, mut fail: Fail) -> Result<Done, Fail> {
 
 /// Writes an error reply.
 pub fn reply_error(cx: &mut Cx<'_>, fail: &Fail) {
-    let counters = field!(cx.root, Root.counters);
-    cx.count(field!(counters, Counters.errors), 1);
-    match fail {
-        Fail::Err(text) => cx.reply.coded_error(text.as_bytes()),
-        Fail::Bytes(text) => cx.reply.coded_error(text),
-        Fail::Oom => cx.reply.coded_error(b"OOM command not allowed: the arena is full"),
-    }
+    let text: &[u8] = match fail {
+        Fail::Err(text) => text.as_bytes(),
+        Fail::Bytes(text) => text,
+        Fail::Oom => b"OOM command not allowed: the arena is full",
+    };
+    statistics::count_error(&mut cx.tx, cx.root, text);
+    cx.state.ledger.failed = true;
+    cx.reply.coded_error(text);
 }
 
 /// The command as `MONITOR` and logs show it.

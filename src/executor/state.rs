@@ -8,6 +8,8 @@ use shm::{Off, View};
 use crate::config::{ConfigValues, Id};
 use crate::root::Root;
 use crate::session::{Session, tracking};
+use crate::statistics::Ledger;
+use crate::util::time::monotonic_ns;
 
 /// Something to do outside of the arena once the transaction has committed. Dropped if it is rolled
 /// back.
@@ -56,6 +58,12 @@ pub struct State {
     pub maxmemory: u64,
     /// Whether a password is set; read for every command.
     pub password: bool,
+    /// Where commands are counted, and what of it has no time yet.
+    pub ledger: Ledger,
+    /// Monotonic clock when the clock was last read, nanoseconds.
+    read_at_ns: u64,
+    /// The wall clock less the monotonic one, microseconds, at the last [`State::read_clock`].
+    offset_us: i64,
     /// Commands run in the present and the last periods, for `instantaneous_ops_per_sec`.
     pub rate: Rate,
 }
@@ -115,6 +123,9 @@ impl State {
             addresses: Vec::new(),
             maxmemory: 0,
             password: false,
+            ledger: Ledger::default(),
+            read_at_ns: 0,
+            offset_us: 0,
             rate: Rate::default(),
         };
         state.read_clock();
@@ -127,6 +138,23 @@ impl State {
     pub fn read_clock(&mut self) {
         self.now_us = crate::util::time::unix_time_us();
         self.now_ms = self.now_us / 1000;
+        self.read_at_ns = monotonic_ns();
+        self.offset_us = self.now_us - (self.read_at_ns / 1000) as i64;
+    }
+
+    /// As [`read_clock`](State::read_clock), but by the monotonic clock alone: for the turns of a
+    /// tick, which measure their time by the same.
+    #[inline]
+    pub fn advance_clock(&mut self) {
+        self.read_at_ns = monotonic_ns();
+        self.now_us = self.offset_us + (self.read_at_ns / 1000) as i64;
+        self.now_ms = self.now_us / 1000;
+    }
+
+    /// Nanoseconds since the clock was read.
+    #[inline]
+    pub fn elapsed_ns(&self) -> u64 {
+        monotonic_ns().saturating_sub(self.read_at_ns)
     }
 
     /// Takes over what is read for every command from the configuration.
@@ -158,6 +186,7 @@ impl State {
         self.actions.clear();
         self.expired.clear();
         self.pending = tracking::Pending::default();
+        self.ledger.forget_time();
         self.current = Off::NULL;
     }
 

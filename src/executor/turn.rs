@@ -31,6 +31,7 @@ use crate::proto::reply::{Protocol, Reply};
 use crate::proto::request::{Decoded, Decoder, Limits};
 use crate::root::{Counters, Root};
 use crate::session::{self, Session, flag, output};
+use crate::statistics;
 
 /// How a turn ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,10 +138,10 @@ impl Executor {
             return Served::LookAt { more: false };
         }
         let postponed = record.is(flag::POSTPONED);
-        self.state.read_clock();
         let mut turn = self.attach(session);
         let served = if postponed {
             // Its command waits in the input; there is nothing to read before it has run.
+            self.state.advance_clock();
             Ok(Served::More)
         } else {
             self.read(&mut turn, stream)
@@ -150,6 +151,7 @@ impl Executor {
                 self.in_flight(turn.session, InFlight::Execute);
                 self.run(&mut turn)?;
                 self.landed();
+                self.charge_time();
             }
             Ok(served)
         });
@@ -161,6 +163,15 @@ impl Executor {
                 self.abandon();
                 Served::Close
             }
+        }
+    }
+
+    /// Has the commands that ran in a turn share its time: one reading of the clock for all.
+    #[inline(always)]
+    fn charge_time(&mut self) {
+        if self.state.ledger.owes_time() {
+            let elapsed = self.state.elapsed_ns();
+            self.state.ledger.charge(&mut self.arena, elapsed);
         }
     }
 
@@ -220,6 +231,7 @@ impl Executor {
             let room = buffer.len();
             (stream.receive(buffer), room)
         };
+        self.state.advance_clock();
         let read = match result {
             Ok(0) => {
                 self.landed();
@@ -343,9 +355,10 @@ impl Executor {
         Reply::new(&mut self.output, Protocol::Resp2).coded_error(message);
         turn.closing = true;
         turn.position = turn.length;
-        let session = turn.session;
+        let (session, root) = (turn.session, self.root);
         let payload = turn.payload(&self.output);
         let mut tx = self.arena.begin();
+        statistics::count_error(&mut tx, root, message);
         session::change_flags(&mut tx, session, 0, flag::CLOSE_AFTER_REPLY)?;
         tx.commit(&payload);
         Ok(())

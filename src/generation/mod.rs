@@ -35,6 +35,7 @@ use crate::session::output::{Chunk, Message};
 use crate::session::queue::Queued;
 use crate::session::tracking::{Reader, Tracked};
 use crate::session::{Directory, Session};
+use crate::statistics::{CommandRow, ErrorRow, Statistics};
 use crate::version;
 
 /// Changes whenever something in the arena changes its meaning without changing its layout: kinds
@@ -47,6 +48,9 @@ pub const FINGERPRINT: u64 = fingerprint(
         Root::LAYOUT,
         Counters::LAYOUT,
         HandoffState::LAYOUT,
+        Statistics::LAYOUT,
+        CommandRow::LAYOUT,
+        ErrorRow::LAYOUT,
         Database::LAYOUT,
         Entry::LAYOUT,
         Trash::LAYOUT,

@@ -16,11 +16,14 @@ pub fn unix_time_ms() -> i64 {
 /// Monotonic clock in microseconds since the machine started. All processes of a machine share it,
 /// so that one may measure from what another has noted.
 pub fn monotonic_us() -> u64 {
+    monotonic_ns() / 1000
+}
+
+/// [`monotonic_us`] in nanoseconds.
+pub fn monotonic_ns() -> u64 {
     use nix::time::{ClockId, clock_gettime};
-    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |now| {
-        let (seconds, nanos) = (now.tv_sec() as u64, now.tv_nsec() as u64);
-        seconds * 1_000_000 + nanos / 1000
-    })
+    clock_gettime(ClockId::CLOCK_MONOTONIC)
+        .map_or(0, |now| now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64)
 }
 
 /// [`monotonic_us`] in milliseconds.

@@ -194,6 +194,7 @@ fn the_format_lists_every_record_of_the_server_byte_by_byte() {
         "src/session/queue.rs",
         "src/session/tracking.rs",
         "src/session/mod.rs",
+        "src/statistics.rs",
         "src/root.rs",
     ];
     let document = read("docs/arena-format.md");

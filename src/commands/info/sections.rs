@@ -1,15 +1,18 @@
 //! The sections of `INFO`.
 
+use std::collections::HashMap;
 use std::fmt::{Display, Write};
 
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::utsname::uname;
-use shm::table;
+use shm::{Off, table};
 
+use crate::commands::table as commands;
 use crate::executor::Cx;
 use crate::keyspace;
 use crate::root::{self, HandoffState};
 use crate::session::{directory, flag, pubsub::Kind};
+use crate::statistics::{self, CommandRow};
 use crate::version;
 
 /// Adds a field.
@@ -355,6 +358,38 @@ pub fn cpu(_cx: &Cx<'_>, text: &mut String) {
             |time: nix::sys::time::TimeVal| format!("{}.{:06}", time.tv_sec(), time.tv_usec());
         put(text, &format!("used_cpu_sys{suffix}"), seconds(usage.system_time()));
         put(text, &format!("used_cpu_user{suffix}"), seconds(usage.user_time()));
+    }
+}
+
+/// What each command was asked to do, those that were used at all.
+pub fn commandstats(cx: &Cx<'_>, text: &mut String) {
+    let rows: HashMap<u32, Off<CommandRow>> = statistics::command_rows(&cx.tx, cx.root)
+        .into_iter()
+        .map(|row| (cx.tx.get(row).name.get().to_native(), row))
+        .collect();
+    let commands = commands::top_level().iter();
+    for command in commands.flat_map(|command| std::iter::once(command).chain(command.children())) {
+        let Some(row) = rows.get(&commands::name_hash(command.full_name)) else { continue };
+        let row = cx.tx.get(*row);
+        let (calls, usec) = (row.calls.get().to_native(), row.nanos.get().to_native() / 1000);
+        let (rejected, failed) = (row.rejected.get().to_native(), row.failed.get().to_native());
+        if calls + rejected + failed > 0 {
+            let each = usec as f64 / calls.max(1) as f64;
+            let value = format!(
+                "calls={calls},usec={usec},usec_per_call={each:.2},rejected_calls={rejected},\
+                 failed_calls={failed}"
+            );
+            put(text, &format!("cmdstat_{}", command.full_name), value);
+        }
+    }
+}
+
+/// How often each error code was replied.
+pub fn errorstats(cx: &Cx<'_>, text: &mut String) {
+    for (code, count) in statistics::errors(&cx.tx, cx.root) {
+        // One line, and one field of it, whatever a code holds.
+        let code = String::from_utf8_lossy(&code).replace(['#', ':', '\n', '\r'], "_");
+        put(text, &format!("errorstat_{code}"), format!("count={count}"));
     }
 }
 
