@@ -1,6 +1,5 @@
 //! `CONFIG`: reading and changing directives.
 
-use handoff::rlimit::{DESCRIPTOR_RESERVE, descriptor_limit, ensure_descriptor_limit};
 use shm::{U64, field};
 
 use super::errors::NO_CONFIG_FILE;
@@ -80,7 +79,7 @@ fn set(cx: &mut Cx<'_>) -> Outcome {
     let authority = cx.state.config.authority_of(super::debug::is_local(cx));
     let update = cx.state.config.prepare(&pairs, authority).map_err(|e| format!("ERR {e}"))?;
     if !update.changed.is_empty() {
-        can_have(&update).map_err(|e| format!("ERR {e}"))?;
+        can_have(&update, cx.state.allow_clients).map_err(|e| format!("ERR {e}"))?;
         crate::root::store_config(&mut cx.tx, cx.root, &update.values)?;
         cx.state.config = update.values;
         cx.state.apply_config();
@@ -91,7 +90,7 @@ fn set(cx: &mut Cx<'_>) -> Outcome {
 }
 
 /// Whether the system lets the new values take effect.
-fn can_have(update: &Update) -> Result<(), ConfigError> {
+fn can_have(update: &Update, allow_clients: fn(u32) -> Result<(), u64>) -> Result<(), ConfigError> {
     for id in &update.changed {
         let directive = id.directive();
         match directive.name {
@@ -105,8 +104,11 @@ fn can_have(update: &Update) -> Result<(), ConfigError> {
                 return Err(ConfigError::failed(directive, reason));
             }
             "maxclients" => {
-                let wanted = u64::from(update.values.maxclients());
-                if let Err(reason) = allow_clients(wanted) {
+                if let Err(most) = allow_clients(update.values.maxclients()) {
+                    let reason = format!(
+                        "The operating system is not able to handle the specified number of \
+                         clients, try with {most}"
+                    );
                     return Err(ConfigError::failed(directive, reason));
                 }
             }
@@ -114,18 +116,6 @@ fn can_have(update: &Update) -> Result<(), ConfigError> {
         }
     }
     Ok(())
-}
-
-/// Raises the limit of open files for so many clients.
-fn allow_clients(wanted: u64) -> Result<(), String> {
-    if ensure_descriptor_limit(wanted + DESCRIPTOR_RESERVE).is_ok() {
-        return Ok(());
-    }
-    let left = descriptor_limit().unwrap_or(0).saturating_sub(DESCRIPTOR_RESERVE);
-    Err(format!(
-        "The operating system is not able to handle the specified number of clients, try with \
-         {left}"
-    ))
 }
 
 /// Answers `CONFIG GET pattern ...`.

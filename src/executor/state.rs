@@ -58,6 +58,8 @@ pub struct State {
     pub maxmemory: u64,
     /// Whether a password is set; read for every command.
     pub password: bool,
+    /// Asks the system for descriptors for so many clients; if it has too few, for how many it has.
+    pub allow_clients: fn(u32) -> Result<(), u64>,
     /// Where commands are counted, and what of it has no time yet.
     pub ledger: Ledger,
     /// Monotonic clock when the clock was last read, nanoseconds.
@@ -123,6 +125,7 @@ impl State {
             addresses: Vec::new(),
             maxmemory: 0,
             password: false,
+            allow_clients: |_| Ok(()),
             ledger: Ledger::default(),
             read_at_ns: 0,
             offset_us: 0,

@@ -4,6 +4,7 @@ use std::io::{ErrorKind, Write};
 use std::os::fd::AsFd;
 
 use handoff::cookie::socket_cookie;
+use handoff::rlimit::{DESCRIPTOR_RESERVE, descriptor_limit, ensure_descriptor_limit};
 use shm::field;
 use tracing::{debug, warn};
 
@@ -22,6 +23,15 @@ const NO_MEMORY: &[u8] = b"-OOM the arena is full\r\n";
 
 /// Redis 7.0.15's own words.
 const PROTECTED: &[u8] = b"-DENIED Redis is running in protected mode because protected mode is enabled and no password is set for the default user. In this mode connections are only accepted from the loopback interface. If you want to connect from external computers to Redis you may adopt one of the following solutions: 1) Just disable protected mode sending the command 'CONFIG SET protected-mode no' from the loopback interface by connecting to Redis from the same host the server is running, however MAKE SURE Redis is not publicly accessible from internet if you do so. Use CONFIG REWRITE to make this change permanent. 2) Alternatively you can just disable the protected mode by editing the Redis configuration file, and setting the protected mode option to 'no', and then restarting the server. 3) If you started the server manually just for testing, restart it with the '--protected-mode no' option. 4) Setup a an authentication password for the default user. NOTE: You only need to do one of the above things in order for the server to start accepting connections from the outside.\r\n";
+
+/// Raises the limit of open files for so many clients; if the system refuses, says how many it has
+/// room for.
+pub(super) fn allow_clients(clients: u32) -> Result<(), u64> {
+    if ensure_descriptor_limit(u64::from(clients) + DESCRIPTOR_RESERVE).is_ok() {
+        return Ok(());
+    }
+    Err(descriptor_limit().unwrap_or(0).saturating_sub(DESCRIPTOR_RESERVE))
+}
 
 impl Generation {
     /// Accepts what waits at a listener. False if more may be waiting that cannot be accepted now

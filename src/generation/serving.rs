@@ -60,12 +60,13 @@ pub struct Generation {
 impl Generation {
     /// A generation that owns its arena.
     pub fn new(
-        executor: Executor,
+        mut executor: Executor,
         poller: Poller,
         words: HandoffWords,
         lock: ExecutorLock<'static>,
         number: Number,
     ) -> Generation {
+        executor.state.allow_clients = super::admission::allow_clients;
         Generation {
             executor,
             poller,
