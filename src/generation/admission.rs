@@ -74,11 +74,11 @@ impl Generation {
         if config.protected_mode() && open && !arrival.is_local {
             return refuse(arrival.socket, PROTECTED);
         }
-        let (transport, fd) = match &arrival.socket {
-            Socket::Tcp(stream) => (TCP, stream.as_fd()),
-            Socket::Unix(stream) => (UNIX, stream.as_fd()),
+        let transport = match &arrival.socket {
+            Socket::Tcp(_) => TCP,
+            Socket::Unix(_) => UNIX,
         };
-        let cookie = match socket_cookie(fd) {
+        let cookie = match socket_cookie(arrival.socket.as_fd()) {
             Ok(cookie) => cookie,
             Err(e) => {
                 warn!("closing a new connection: its cookie cannot be read: {e}");
@@ -132,8 +132,5 @@ impl Generation {
 
 fn refuse(mut socket: Socket, words: &[u8]) {
     // Best effort, as in Redis: whoever does not read it sees the connection end.
-    let _ = match &mut socket {
-        Socket::Tcp(stream) => stream.write(words),
-        Socket::Unix(stream) => stream.write(words),
-    };
+    let _ = socket.write(words);
 }

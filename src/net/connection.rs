@@ -3,6 +3,7 @@
 use std::io::{self, IoSlice, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
 use nix::sys::socket::{AddressFamily, SockaddrLike, SockaddrStorage, getsockname};
 
@@ -18,6 +19,14 @@ pub enum Socket {
 }
 
 impl Socket {
+    /// What the poll watches.
+    pub(super) fn source(&mut self) -> &mut dyn Source {
+        match self {
+            Socket::Tcp(stream) => stream,
+            Socket::Unix(stream) => stream,
+        }
+    }
+
     /// Takes over a descriptor that another process accepted: non-blocking already.
     ///
     /// # Errors
@@ -32,6 +41,36 @@ impl Socket {
             Some(AddressFamily::Unix) => Ok(Socket::Unix(UnixStream::from_std(fd.into()))),
             other => Err(io::Error::other(format!("a client's socket is of family {other:?}"))),
         }
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Socket::Tcp(stream) => stream.as_fd(),
+            Socket::Unix(stream) => stream.as_fd(),
+        }
+    }
+}
+
+impl Write for Socket {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(stream) => stream.write(bytes),
+            Socket::Unix(stream) => stream.write(bytes),
+        }
+    }
+
+    fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(stream) => stream.write_vectored(pieces),
+            Socket::Unix(stream) => stream.write_vectored(pieces),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -68,10 +107,7 @@ impl Connection {
 
 impl AsFd for Connection {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        match &self.socket {
-            Socket::Tcp(stream) => stream.as_fd(),
-            Socket::Unix(stream) => stream.as_fd(),
-        }
+        self.socket.as_fd()
     }
 }
 
@@ -86,17 +122,11 @@ impl Stream for Connection {
 
     #[inline]
     fn transmit(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match &mut self.socket {
-            Socket::Tcp(stream) => stream.write(bytes),
-            Socket::Unix(stream) => stream.write(bytes),
-        }
+        self.socket.write(bytes)
     }
 
     fn transmit_pieces(&mut self, pieces: &[&[u8]]) -> io::Result<usize> {
         let slices: Vec<IoSlice<'_>> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
-        match &mut self.socket {
-            Socket::Tcp(stream) => stream.write_vectored(&slices),
-            Socket::Unix(stream) => stream.write_vectored(&slices),
-        }
+        self.socket.write_vectored(&slices)
     }
 }

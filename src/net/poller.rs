@@ -13,7 +13,7 @@ use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
-use super::connection::{Connection, Socket};
+use super::connection::Connection;
 use super::listener::Listener;
 use crate::executor::replies::Streams;
 
@@ -141,10 +141,7 @@ impl Poller {
     pub fn insert(&mut self, slot: u32, mut connection: Connection) -> io::Result<()> {
         let token = token_of(slot, &connection);
         let registry = self.poll.registry();
-        match &mut connection.socket {
-            Socket::Tcp(stream) => registry.register(stream, token, Interest::READABLE)?,
-            Socket::Unix(stream) => registry.register(stream, token, Interest::READABLE)?,
-        }
+        registry.register(connection.socket.source(), token, Interest::READABLE)?;
         let at = slot as usize;
         if at >= self.connections.len() {
             self.connections.resize_with((at + 1).next_power_of_two(), || None);
@@ -188,10 +185,7 @@ impl Poller {
         let registry = self.poll.registry();
         // Deregistering before the close: with a duplicate elsewhere, a close alone would leave the
         // registration behind.
-        let _ = match &mut connection.socket {
-            Socket::Tcp(stream) => registry.deregister(stream),
-            Socket::Unix(stream) => registry.deregister(stream),
-        };
+        let _ = registry.deregister(connection.socket.source());
         Some(connection)
     }
 
@@ -228,10 +222,7 @@ impl Poller {
         let interest =
             if wanted { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
         let token = token_of(slot, connection);
-        match &mut connection.socket {
-            Socket::Tcp(stream) => registry.reregister(stream, token, interest)?,
-            Socket::Unix(stream) => registry.reregister(stream, token, interest)?,
-        }
+        registry.reregister(connection.socket.source(), token, interest)?;
         connection.wants_write = wanted;
         Ok(())
     }
