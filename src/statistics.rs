@@ -35,7 +35,7 @@ record! {
 record! {
     /// What happened to one command.
     pub struct CommandRow {
-        /// Hash of its full name (`crate::commands::table::name_hash`); 0 for a row that is free.
+        /// Hash of its full name (`crate::commands::table::Command::name_hash`); 0 for a row that is free.
         pub name: Hint<U32>,
         /// Unused.
         pub reserved: U32,
@@ -234,7 +234,7 @@ impl Ledger {
         if self.known.is_empty() {
             self.known = vec![Known { row: Off::NULL, calls: 0 }; table::all().len()];
         }
-        let name = table::name_hash(command.full_name);
+        let name = command.name_hash;
         for index in 0..COMMANDS {
             let row = command_row(tx, root, index);
             let there = tx.get(row).name.get().to_native();

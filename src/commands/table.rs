@@ -45,6 +45,8 @@ pub struct Command {
     /// Index in [`all`]; dense, so statistics can be kept in an array. Differs between builds:
     /// never store it where another generation reads it, store [`CommandSpec::full_name`] there.
     pub id: u16,
+    /// A number for the full name that is the same in every build ([`by_name_hash`]).
+    pub name_hash: u32,
     /// The id of the container, for a subcommand.
     pub parent: Option<u16>,
     children: (u16, u16),
@@ -96,7 +98,7 @@ const TOP_LEVEL: usize = {
 };
 
 const fn unused(handler: super::spec::Handler) -> Command {
-    Command { spec: cmd("", 0, handler), id: 0, parent: None, children: (0, 0) }
+    Command { spec: cmd("", 0, handler), id: 0, name_hash: 0, parent: None, children: (0, 0) }
 }
 
 static TABLE: [Command; COUNT] = {
@@ -112,6 +114,7 @@ static TABLE: [Command; COUNT] = {
                 table[next_child] = Command {
                     spec: spec.subcommands[child],
                     id: next_child as u16,
+                    name_hash: name_hash(spec.subcommands[child].full_name),
                     parent: Some(next as u16),
                     children: (0, 0),
                 };
@@ -119,7 +122,8 @@ static TABLE: [Command; COUNT] = {
                 child += 1;
             }
             let children = (first_child as u16, next_child as u16);
-            table[next] = Command { spec, id: next as u16, parent: None, children };
+            let name_hash = name_hash(spec.full_name);
+            table[next] = Command { spec, id: next as u16, name_hash, parent: None, children };
             next += 1;
             row += 1;
         }
@@ -194,7 +198,7 @@ pub fn command(name: &[u8]) -> Option<&'static Command> {
 
 /// A number for a full name that is the same in every build: what the arena notes as a session's
 /// last command.
-pub const fn name_hash(full_name: &str) -> u32 {
+const fn name_hash(full_name: &str) -> u32 {
     let bytes = full_name.as_bytes();
     let mut hash = 0x811c_9dc5u32;
     let mut i = 0;
@@ -205,9 +209,9 @@ pub const fn name_hash(full_name: &str) -> u32 {
     hash
 }
 
-/// The command of a [`name_hash`], if this build has it.
+/// The command of a [`Command::name_hash`], if this build has it.
 pub fn by_name_hash(hash: u32) -> Option<&'static Command> {
-    all().iter().find(|command| name_hash(command.full_name) == hash)
+    all().iter().find(|command| command.name_hash == hash)
 }
 
 /// What a request's words name.

@@ -10,7 +10,6 @@ use crate::proto::reply::Protocol;
 use crate::root::{Counters, Root};
 use crate::session::{self, Session, flag, tracking};
 use crate::statistics;
-use crate::util::quote;
 
 /// What became of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,7 +115,7 @@ pub fn call(cx: &mut Cx<'_>) -> Outcome {
 fn find(cx: &mut Cx<'_>) -> Outcome {
     let found = table::lookup(cx.args.at(0), cx.args.get(1));
     let hash = match found {
-        Lookup::Found(command) => table::name_hash(command.full_name),
+        Lookup::Found(command) => command.name_hash,
         _ => 0,
     };
     let last = field!(cx.session, Session.last_command);
@@ -233,11 +232,6 @@ pub fn reply_error(cx: &mut Cx<'_>, fail: &Fail) {
     statistics::count_error(&mut cx.tx, cx.root, text);
     cx.state.ledger.failed = true;
     cx.reply.coded_error(text);
-}
-
-/// The command as `MONITOR` and logs show it.
-pub fn describe(args: &super::Args<'_>) -> String {
-    args.from(0).map(quote::repr).collect::<Vec<_>>().join(" ")
 }
 
 /// The version number of a protocol, as the session's record holds it.

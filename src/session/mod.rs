@@ -57,7 +57,7 @@ record! {
         pub total_out: Slot<U64>,
         /// When it last sent something, milliseconds since the epoch.
         pub active_ms: Hint<I64>,
-        /// Hash of the full name of its last command ([`crate::commands::table::name_hash`]).
+        /// Hash of the full name of its last command ([`crate::commands::table::Command::name_hash`]).
         pub last_command: Hint<U32>,
         /// Block of input that was read but not executed.
         pub input: Slot<Off<u8>>,
@@ -155,8 +155,6 @@ pub mod flag {
     pub const POSTPONED: u64 = 1 << 18;
     /// It has subscriptions: RESP2 clients may only use a few commands.
     pub const SUBSCRIBER: u64 = 1 << 19;
-    /// The peer has sent FIN: nothing more will come.
-    pub const PEER_CLOSED: u64 = 1 << 20;
     /// Has a non-empty list of watched keys.
     pub const WATCHING: u64 = 1 << 21;
 }

@@ -369,7 +369,7 @@ pub fn commandstats(cx: &Cx<'_>, text: &mut String) {
         .collect();
     let commands = commands::top_level().iter();
     for command in commands.flat_map(|command| std::iter::once(command).chain(command.children())) {
-        let Some(row) = rows.get(&commands::name_hash(command.full_name)) else { continue };
+        let Some(row) = rows.get(&command.name_hash) else { continue };
         let row = cx.tx.get(*row);
         let (calls, usec) = (row.calls.get().to_native(), row.nanos.get().to_native() / 1000);
         let (rejected, failed) = (row.rejected.get().to_native(), row.failed.get().to_native());
