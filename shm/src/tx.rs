@@ -304,13 +304,6 @@ impl<'a> Tx<'a> {
         unsafe { std::ptr::copy_nonoverlapping(source, place, length as usize) }
     }
 
-    /// The content of a fresh block, to be written in place.
-    pub fn fresh_bytes<B>(&mut self, fresh: &Fresh<B>) -> &mut [u8] {
-        let place = self.fresh_place(fresh, 0, fresh.size);
-        // SAFETY: nothing leads to the block, and `self` stays borrowed while the slice lives.
-        unsafe { std::slice::from_raw_parts_mut(place, fresh.size as usize) }
-    }
-
     /// The present point of the transaction.
     #[inline]
     pub fn savepoint(&self) -> Savepoint {

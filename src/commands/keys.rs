@@ -92,7 +92,7 @@ fn copy(cx: &mut Cx<'_>) -> Outcome {
     let expiry = cx.entry(&found).expiry();
     let fresh = string::copy(&mut cx.tx, found.entry, target, expiry)?;
     let copied = fresh.off().cast();
-    entry::touch(&mut cx.tx, copied, (cx.state.now_ms / 1000) as u32);
+    entry::touch(&mut cx.tx, copied, cx.state.now_seconds());
     keyspace::insert(&mut cx.tx, database, old.hash, copied)?;
     cx.changed_in(index, target)?;
     cx.reply.integer(1);

@@ -73,7 +73,7 @@ impl Executor {
     }
 
     fn end_pause(&mut self) {
-        let until = self.arena.get(self.root).paused_until_ms.get().to_native();
+        let until = self.paused_until_ms();
         if until != 0 && until <= self.state.now_ms {
             let root = self.root;
             let ended = self.arena.transact(|tx| {

@@ -176,7 +176,7 @@ impl<'a> Cx<'a> {
     pub fn open(&mut self, name: &'a [u8]) -> Result<Key<'a>, Fail> {
         let key = self.peek(name)?;
         if let Some(found) = key.found {
-            let seconds = (self.state.now_ms / 1000) as u32;
+            let seconds = self.state.now_seconds();
             entry::touch(&mut self.tx, found.entry, seconds);
         }
         Ok(key)
@@ -259,7 +259,7 @@ impl<'a> Cx<'a> {
             }
             None => keyspace::insert(&mut self.tx, self.database, key.hash, off)?,
         }
-        let seconds = (self.state.now_ms / 1000) as u32;
+        let seconds = self.state.now_seconds();
         entry::touch(&mut self.tx, off, seconds);
         Ok(off)
     }

@@ -193,6 +193,12 @@ impl State {
         self.current = Off::NULL;
     }
 
+    /// The present second of the wall clock, cut to 32 bits: what entries note of their use.
+    #[inline(always)]
+    pub fn now_seconds(&self) -> u32 {
+        (self.now_ms / 1000) as u32
+    }
+
     /// A random 64-bit number.
     pub fn random(&mut self) -> u64 {
         self.random.next_u64()

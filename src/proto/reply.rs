@@ -73,20 +73,13 @@ pub mod shared {
     pub const ONE: &[u8] = b":1\r\n";
     /// A string of no bytes.
     pub const EMPTY_BULK: &[u8] = b"$0\r\n\r\n";
-    /// An array of no elements.
-    pub const EMPTY_ARRAY: &[u8] = b"*0\r\n";
     /// A value of the wrong type.
     pub const WRONG_TYPE: &[u8] =
         b"-WRONGTYPE Operation against a key holding the wrong kind of value\r\n";
-    /// The command's syntax is wrong.
-    pub const SYNTAX_ERROR: &[u8] = b"-ERR syntax error\r\n";
     /// There is no such key.
     pub const NO_KEY: &[u8] = b"-ERR no such key\r\n";
     /// The client must authenticate first.
     pub const NO_AUTH: &[u8] = b"-NOAUTH Authentication required.\r\n";
-    /// The memory limit is reached.
-    pub const OUT_OF_MEMORY: &[u8] =
-        b"-OOM command not allowed when used memory > 'maxmemory'.\r\n";
 }
 
 /// The format of a verbatim string, three letters on the wire.

@@ -278,12 +278,6 @@ impl Decoder {
         length.min(end).saturating_sub(self.pos)
     }
 
-    /// Whether no part of a request has been understood or searched yet.
-    #[inline]
-    pub fn is_fresh(&self) -> bool {
-        self.pos == 0 && self.scanned == 0
-    }
-
     /// Decodes the request at the start of `buf`.
     ///
     /// `buf` holds everything received from the start of the request on: the same bytes as in the

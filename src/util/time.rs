@@ -26,11 +26,6 @@ pub fn monotonic_ns() -> u64 {
         .map_or(0, |now| now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64)
 }
 
-/// [`monotonic_us`] in milliseconds.
-pub fn monotonic_ms() -> u64 {
-    monotonic_us() / 1000
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
