@@ -67,7 +67,7 @@ fn flush(cx: &mut Cx<'_>, index: u32) -> Outcome {
     let database = root::database(&cx.tx, cx.root, index);
     cx.dirty += keyspace::len(&cx.tx, database);
     watch::database_flushed(&mut cx.tx, cx.root, index)?;
-    keyspace::clear(&mut cx.tx, cx.root, database)?;
+    keyspace::clear(&mut cx.tx, database)?;
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use super::arguments;
 use super::spec::{CommandSpec, acl, at, cmd, flag, key};
 use crate::executor::{Cx, Outcome, error};
 use crate::keyspace::{self, EntryView, entry};
-use crate::values::string;
+use crate::values;
 
 /// The rows of this family.
 pub static COMMANDS: &[CommandSpec] = &[
@@ -90,7 +90,7 @@ fn copy(cx: &mut Cx<'_>) -> Outcome {
     // Looked up again, since removing the target has changed a table.
     let Some(found) = cx.peek(source)?.found else { return Err(error::NO_KEY) };
     let expiry = cx.entry(&found).expiry();
-    let fresh = string::copy(&mut cx.tx, found.entry, target, expiry)?;
+    let fresh = values::copy(&mut cx.tx, found.entry, target, expiry)?;
     let copied = fresh.off().cast();
     entry::touch(&mut cx.tx, copied, cx.state.now_seconds());
     keyspace::insert(&mut cx.tx, database, old.hash, copied)?;
@@ -225,7 +225,7 @@ fn touch(cx: &mut Cx<'_>) -> Outcome {
 /// `TYPE key`: determine the type stored at key.
 fn key_type(cx: &mut Cx<'_>) -> Outcome {
     let key = cx.look(cx.arg(1))?;
-    let name = key.found.map_or("none", |found| cx.entry(&found).kind().type_name());
+    let name = key.found.map_or("none", |found| cx.entry(&found).kind().value_type().name());
     cx.reply.simple(name);
     Ok(())
 }

@@ -9,7 +9,7 @@ use crate::executor::{Cx, Outcome, error};
 use crate::keyspace::{self, Database, EntryView};
 use crate::proto::reply::Format;
 use crate::root;
-use crate::values::string;
+use crate::values;
 
 /// The rows of this family.
 pub static COMMANDS: &[CommandSpec] = &[container("memory", -2).subcommands(&[
@@ -205,21 +205,19 @@ fn double(cx: &mut Cx<'_>, name: &str, value: f64) {
 fn usage(cx: &mut Cx<'_>) -> Outcome {
     /// Of the bucket that leads to the entry.
     const SLOT: u64 = 8;
-    let mut at = 3;
+    const SAMPLES: u64 = 5;
+    let (mut at, mut samples) = (3, SAMPLES);
     while at < cx.args.len() {
         if !cx.args.is(at, "SAMPLES") || at + 1 >= cx.args.len() {
             return Err(error::SYNTAX);
         }
-        if cx.int_arg(at + 1)? < 0 {
-            return Err(error::SYNTAX);
-        }
+        samples = u64::try_from(cx.int_arg(at + 1)?).map_err(|_| error::SYNTAX)?;
         at += 2;
     }
     let key = cx.look(cx.arg(2))?;
     match &key.found {
         Some(found) => {
-            // Exact for strings, so there is nothing to be sampled.
-            let bytes = SLOT + string::memory(&EntryView::new(&cx.tx, found.entry));
+            let bytes = SLOT + values::memory(&EntryView::new(&cx.tx, found.entry), samples);
             cx.reply.integer(bytes as i64);
         }
         None => cx.reply.null(),

@@ -85,7 +85,7 @@ impl<'a> Options<'a> {
     }
 
     fn accept(&self, entry: &EntryView<'_>) -> bool {
-        let of_type = entry.kind().type_name().as_bytes();
+        let of_type = entry.kind().value_type().name().as_bytes();
         self.pattern.matches(entry.key())
             && self.of_type.is_none_or(|wanted| wanted.eq_ignore_ascii_case(of_type))
     }

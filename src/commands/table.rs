@@ -7,8 +7,9 @@ use std::ops::Deref;
 
 use super::spec::{CommandSpec, cmd};
 use super::{
-    bitmaps, client, command, config, connection, databases, debug, expire, info, keys, lolwut,
-    memory, monitor, object, pubsub, scan, server, shutdown, strings, transactions,
+    bitmaps, blocking, client, command, config, connection, databases, debug, expire, geo, hashes,
+    hyperloglog, info, keys, lists, lolwut, memory, monitor, object, pubsub, scan, serialized,
+    server, sets, shutdown, sort, streams, strings, transactions, zsets,
 };
 
 /// The rows of every family. A new family is one line here.
@@ -20,6 +21,16 @@ const FAMILIES: &[&[CommandSpec]] = &[
     strings::ranges::COMMANDS,
     strings::lcs::COMMANDS,
     bitmaps::COMMANDS,
+    hyperloglog::COMMANDS,
+    lists::COMMANDS,
+    sets::COMMANDS,
+    zsets::COMMANDS,
+    geo::COMMANDS,
+    hashes::COMMANDS,
+    streams::COMMANDS,
+    blocking::COMMANDS,
+    sort::COMMANDS,
+    serialized::COMMANDS,
     keys::COMMANDS,
     expire::COMMANDS,
     scan::COMMANDS,

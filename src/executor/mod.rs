@@ -16,6 +16,7 @@ pub mod args;
 pub mod background;
 pub mod cx;
 pub mod dispatch;
+pub mod events;
 pub mod limits;
 pub mod output;
 mod recovery;

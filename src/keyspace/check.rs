@@ -1,13 +1,14 @@
 //! The checker's walk over the keyspace.
 
 use shm::Off;
-use shm::check::{Checker, mark_blob, mark_table};
+use shm::check::{Checker, mark_table};
 
-use super::entry::{Entry, EntryView, Kind};
+use super::entry::{Entry, EntryView};
 use super::trash::{self, Dead, Trash};
 use super::{Database, keys};
 use crate::root::Root;
 use crate::session::check::mark_tracked;
+use crate::values;
 
 /// Marks every block of a database, and proves its counts.
 pub fn mark_database(checker: &mut Checker<'_>, database: Off<Database>, what: &str) {
@@ -31,10 +32,7 @@ fn mark_entry(checker: &mut Checker<'_>, off: Off<Entry>, what: &str) -> bool {
         checker.finding(format!("{what}: the value of {off:?} leaves its block"));
         return false;
     }
-    match entry.kind() {
-        Kind::Int | Kind::Embedded | Kind::Inline => {}
-        Kind::Blob => mark_blob(checker, entry.value_off().cast(), what),
-    }
+    values::mark(checker, entry.kind(), entry.value_off(), entry.value_len(), what);
     entry.expiry().is_some()
 }
 
@@ -46,13 +44,13 @@ pub fn mark_trash(checker: &mut Checker<'_>, root: Off<Root>) {
         if !checker.mark(off, size_of::<Trash>() as u64, "trash") {
             return;
         }
-        let table = shm::field!(off, Trash.table);
+        let body: Off<u8> = shm::field!(off, Trash.body).cast();
         match kind {
-            Dead::Keys => mark_table(checker, table, "trash", |checker, block| {
+            Dead::Keys => mark_table(checker, body.cast(), "trash", |checker, block| {
                 mark_entry(checker, block.cast(), "trash");
             }),
-            Dead::Tracked => mark_table(checker, table, "trash", mark_tracked),
-            Dead::Blob => mark_blob(checker, shm::field!(off, Trash.blob), "trash"),
+            Dead::Tracked => mark_table(checker, body.cast(), "trash", mark_tracked),
+            Dead::Value(kind) => values::mark(checker, kind, body, 0, "trash"),
         }
     }
 }

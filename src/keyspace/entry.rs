@@ -32,7 +32,8 @@ const HAS_EXPIRY: u8 = 1;
 const NO_EXPIRY: i64 = i64::MIN;
 const HEADER: u64 = size_of::<Entry>() as u64;
 
-/// Type and encoding of a value. The numbers are part of the arena's format.
+/// Type and encoding of a value. The numbers are part of the arena's format; `docs/values.md` says what
+/// stands in the entry for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {
@@ -44,9 +45,94 @@ pub enum Kind {
     Inline = 0x03,
     /// A string in a blob (`raw`).
     Blob = 0x04,
+    /// A list in the entry itself, packed (`quicklist`).
+    ListPacked = 0x10,
+    /// A list in a deque of packed chunks (`quicklist`).
+    ListDeque = 0x11,
+    /// A set of integers in the entry itself, sorted (`intset`).
+    SetInt = 0x20,
+    /// A set in the entry itself, packed (`hashtable`).
+    SetPacked = 0x21,
+    /// A set in a table (`hashtable`).
+    SetTable = 0x22,
+    /// A sorted set in the entry itself, packed, within Redis's limits (`listpack`).
+    ZsetPacked = 0x30,
+    /// A sorted set in the entry itself, packed, beyond Redis's limits (`skiplist`).
+    ZsetSmall = 0x31,
+    /// A sorted set in a table and an ordered tree (`skiplist`).
+    ZsetTree = 0x32,
+    /// A hash in the entry itself, packed, within Redis's limits (`listpack`).
+    HashPacked = 0x40,
+    /// A hash in the entry itself, packed, beyond Redis's limits (`hashtable`).
+    HashSmall = 0x41,
+    /// A hash in a table (`hashtable`).
+    HashTable = 0x42,
+    /// A stream (`stream`).
+    Stream = 0x50,
+}
+
+/// Type of a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Type {
+    /// A string, bitmaps and HyperLogLogs among them.
+    String,
+    /// A list.
+    List,
+    /// A set.
+    Set,
+    /// A sorted set.
+    Zset,
+    /// A hash.
+    Hash,
+    /// A stream.
+    Stream,
+}
+
+impl Type {
+    /// The name, as `TYPE` gives it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Type::String => "string",
+            Type::List => "list",
+            Type::Set => "set",
+            Type::Zset => "zset",
+            Type::Hash => "hash",
+            Type::Stream => "stream",
+        }
+    }
 }
 
 impl Kind {
+    /// Every kind.
+    pub const ALL: [Kind; 16] = [
+        Kind::Int,
+        Kind::Embedded,
+        Kind::Inline,
+        Kind::Blob,
+        Kind::ListPacked,
+        Kind::ListDeque,
+        Kind::SetInt,
+        Kind::SetPacked,
+        Kind::SetTable,
+        Kind::ZsetPacked,
+        Kind::ZsetSmall,
+        Kind::ZsetTree,
+        Kind::HashPacked,
+        Kind::HashSmall,
+        Kind::HashTable,
+        Kind::Stream,
+    ];
+
+    const BY_NUMBER: [Option<Kind>; 256] = {
+        let mut kinds = [None; 256];
+        let mut i = 0;
+        while i < Kind::ALL.len() {
+            kinds[Kind::ALL[i] as usize] = Some(Kind::ALL[i]);
+            i += 1;
+        }
+        kinds
+    };
+
     /// The kind of that number.
     ///
     /// # Panics
@@ -54,19 +140,22 @@ impl Kind {
     /// If there is none: the arena is damaged.
     #[inline(always)]
     pub fn from_number(number: u8) -> Kind {
-        match number {
-            0x01 => Kind::Int,
-            0x02 => Kind::Embedded,
-            0x03 => Kind::Inline,
-            0x04 => Kind::Blob,
-            _ => panic!("an entry is of kind {number:#x}: the arena is damaged"),
+        match Kind::BY_NUMBER[usize::from(number)] {
+            Some(kind) => kind,
+            None => no_kind(number),
         }
     }
 
-    /// The name of the type, as `TYPE` gives it.
-    pub fn type_name(self) -> &'static str {
-        match self {
-            Kind::Int | Kind::Embedded | Kind::Inline | Kind::Blob => "string",
+    /// The type of the value.
+    #[inline(always)]
+    pub fn value_type(self) -> Type {
+        match self as u8 >> 4 {
+            0 => Type::String,
+            1 => Type::List,
+            2 => Type::Set,
+            3 => Type::Zset,
+            4 => Type::Hash,
+            _ => Type::Stream,
         }
     }
 
@@ -76,14 +165,26 @@ impl Kind {
             Kind::Int => "int",
             Kind::Embedded => "embstr",
             Kind::Inline | Kind::Blob => "raw",
+            Kind::ListPacked | Kind::ListDeque => "quicklist",
+            Kind::SetInt => "intset",
+            Kind::SetPacked | Kind::SetTable | Kind::HashSmall | Kind::HashTable => "hashtable",
+            Kind::ZsetPacked | Kind::HashPacked => "listpack",
+            Kind::ZsetSmall | Kind::ZsetTree => "skiplist",
+            Kind::Stream => "stream",
         }
     }
 
     /// Whether the value is a string.
     #[inline(always)]
     pub fn is_string(self) -> bool {
-        matches!(self, Kind::Int | Kind::Embedded | Kind::Inline | Kind::Blob)
+        self as u8 <= Kind::Blob as u8
     }
+}
+
+#[cold]
+#[inline(never)]
+fn no_kind(number: u8) -> ! {
+    panic!("an entry is of kind {number:#x}: the arena is damaged")
 }
 
 /// Makes an entry with room for `value_len` bytes of value behind the key; the caller fills them at

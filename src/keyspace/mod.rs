@@ -10,7 +10,7 @@ pub mod trash;
 use shm::table::{self, Place, Table};
 use shm::{Off, OutOfMemory, Slot, Tx, U64, View, field, record};
 
-pub use entry::{Entry, EntryView, Kind};
+pub use entry::{Entry, EntryView, Kind, Type};
 
 record! {
     /// One database.
@@ -173,14 +173,9 @@ pub fn set_expiry(
 }
 
 /// Empties a database: its table is set aside, to be taken apart in small steps.
-pub fn clear(
-    tx: &mut Tx<'_>,
-    root: Off<crate::root::Root>,
-    database: Off<Database>,
-) -> Result<(), OutOfMemory> {
-    let record = tx.read(database);
-    if !record.keys.directory.get().is_null() {
-        trash::add_table(tx, root, record.keys)?;
+pub fn clear(tx: &mut Tx<'_>, database: Off<Database>) -> Result<(), OutOfMemory> {
+    if !tx.get(database).keys.directory.get().is_null() {
+        trash::add_table(tx, keys(database))?;
     }
     tx.set(keys(database).cast::<Slot<Table>>(), Table::EMPTY)?;
     tx.set(field!(database, Database.volatile), U64::from_native(0))

@@ -1,77 +1,86 @@
 //! What is dead but too large to be freed within one command: it is set aside in a list and taken
 //! apart in small steps later.
 
-use shm::blob::{self, Blob};
+use shm::blob::Blob;
 use shm::table::{self, Drained, Table};
 use shm::{Off, OutOfMemory, Slot, Tx, U32, View, field, record};
 
 use super::entry::{Entry, EntryView, Kind};
 use crate::root::Root;
 use crate::session::tracking;
+use crate::values;
+
+/// Bytes that the root record of what is set aside may take.
+const BODY: usize = 64;
 
 record! {
     /// One dead thing.
     pub struct Trash {
         /// The next one.
         pub next: Slot<Off<Trash>>,
-        /// [`TABLE`], [`BLOB`] or [`TRACKED`].
+        /// [`TABLE`], [`TRACKED`], or [`VALUE`] and the number of its [`Kind`].
         pub kind: U32,
-        /// The table of a database or of tracked keys, if that is what it is.
-        pub table: Table,
-        /// The blob, if that is what it is.
-        pub blob: Blob,
+        /// Its root record: a table, or what stands in an entry of that kind. The rest is zeros.
+        pub body: Slot<[u8; BODY]>,
     }
 }
 
 const TABLE: u32 = 1;
-const BLOB: u32 = 2;
 const TRACKED: u32 = 3;
+const VALUE: u32 = 0x100;
 
-/// Blobs of more parts than this are not freed in one go.
-const LARGE_PARTS: u64 = 64;
+/// Values of more blocks than this, about, are not freed in one go.
+const AT_ONCE: usize = 64;
 
 /// Frees an entry and what hangs on its value.
 pub fn free_entry(tx: &mut Tx<'_>, off: Off<Entry>) -> Result<(), OutOfMemory> {
-    let (kind, value) = {
+    let (kind, value, len) = {
         let entry = EntryView::new(tx, off);
-        (entry.kind(), entry.value_off())
+        (entry.kind(), entry.value_off(), entry.value_len())
     };
-    match kind {
-        Kind::Int | Kind::Embedded | Kind::Inline => {}
-        Kind::Blob => free_blob(tx, value.cast())?,
+    if !values::is_flat(kind) {
+        free_value(tx, kind, value, len)?;
     }
     tx.free(off)
 }
 
+/// Frees what hangs on the root record of a value, in a record that is dead; sets it aside if that
+/// is much.
+pub fn free_value(tx: &mut Tx<'_>, kind: Kind, at: Off<u8>, len: usize) -> Result<(), OutOfMemory> {
+    if values::free_step(tx, kind, at, AT_ONCE)? {
+        return Ok(());
+    }
+    let body = body_at(tx, at, len);
+    add(tx, VALUE | kind as u32, body)
+}
+
 /// Frees a blob that stands in a dead record, or sets it aside if it is large.
 pub fn free_blob(tx: &mut Tx<'_>, at: Off<Blob>) -> Result<(), OutOfMemory> {
-    if blob::parts(tx, at) <= LARGE_PARTS {
-        return blob::free(tx, at);
-    }
+    free_value(tx, Kind::Blob, at.cast(), size_of::<Blob>())
+}
+
+/// Sets aside the table of a database, whose record is used for another one afterwards.
+pub fn add_table(tx: &mut Tx<'_>, table: Off<Table>) -> Result<(), OutOfMemory> {
+    let body = body_at(tx, table.cast(), size_of::<Table>());
+    add(tx, TABLE, body)
+}
+
+/// Sets aside a table of tracked keys ([`tracking`]), as [`add_table`] does.
+pub fn add_tracked(tx: &mut Tx<'_>, table: Off<Table>) -> Result<(), OutOfMemory> {
+    let body = body_at(tx, table.cast(), size_of::<Table>());
+    add(tx, TRACKED, body)
+}
+
+fn body_at(view: &View, at: Off<u8>, len: usize) -> [u8; BODY] {
+    let mut body = [0; BODY];
+    body[..len].copy_from_slice(view.bytes(at, len));
+    body
+}
+
+fn add(tx: &mut Tx<'_>, kind: u32, body: [u8; BODY]) -> Result<(), OutOfMemory> {
     let root = crate::root::of(tx);
-    let record = tx.read(at);
-    add(tx, root, BLOB, Table::EMPTY, record)
-}
-
-/// Sets aside the table of a database, which nobody uses any more.
-pub fn add_table(tx: &mut Tx<'_>, root: Off<Root>, table: Table) -> Result<(), OutOfMemory> {
-    add(tx, root, TABLE, table, Blob::EMPTY)
-}
-
-/// Sets aside a table of tracked keys ([`tracking`]), which nobody uses any more.
-pub fn add_tracked(tx: &mut Tx<'_>, root: Off<Root>, table: Table) -> Result<(), OutOfMemory> {
-    add(tx, root, TRACKED, table, Blob::EMPTY)
-}
-
-fn add(
-    tx: &mut Tx<'_>,
-    root: Off<Root>,
-    kind: u32,
-    table: Table,
-    blob: Blob,
-) -> Result<(), OutOfMemory> {
     let next = Slot::new(tx.get(root).trash.get());
-    let trash = Trash { next, kind: U32::from_native(kind), table, blob };
+    let trash = Trash { next, kind: U32::from_native(kind), body: Slot::new(body) };
     let off = tx.alloc_record(trash)?;
     tx.set(field!(root, Root.trash), off)
 }
@@ -83,16 +92,16 @@ pub fn step(tx: &mut Tx<'_>, root: Off<Root>, limit: usize) -> Result<bool, OutO
     if first.is_null() {
         return Ok(false);
     }
-    let done = match tx.get(first).kind.to_native() {
-        TABLE => {
+    let body: Off<u8> = field!(first, Trash.body).cast();
+    let done = match Dead::of(tx, first) {
+        Dead::Keys => {
             let free = |tx: &mut Tx<'_>, block: Off<u8>| free_entry(tx, block.cast());
-            table::drain_step(tx, field!(first, Trash.table), limit, free)? == Drained::All
+            table::drain_step(tx, body.cast(), limit, free)? == Drained::All
         }
-        TRACKED => {
-            let table = field!(first, Trash.table);
-            table::drain_step(tx, table, limit, tracking::free_tracked)? == Drained::All
+        Dead::Tracked => {
+            table::drain_step(tx, body.cast(), limit, tracking::free_tracked)? == Drained::All
         }
-        _ => blob::free_step(tx, field!(first, Trash.blob), limit)?,
+        Dead::Value(kind) => values::free_step(tx, kind, body, limit)?,
     };
     if done {
         // Freeing an entry may have put something before this one.
@@ -112,27 +121,32 @@ fn unlink(tx: &mut Tx<'_>, root: Off<Root>, trash: Off<Trash>) -> Result<(), Out
     tx.set(at, next)
 }
 
-/// What a dead thing is, for those who look at it.
+/// What a dead thing is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dead {
     /// The table of a database.
     Keys,
     /// A table of tracked keys.
     Tracked,
-    /// A blob.
-    Blob,
+    /// A value of that kind.
+    Value(Kind),
+}
+
+impl Dead {
+    fn of(view: &View, trash: Off<Trash>) -> Dead {
+        match view.get(trash).kind.to_native() {
+            TABLE => Dead::Keys,
+            TRACKED => Dead::Tracked,
+            value => Dead::Value(Kind::from_number(value as u8)),
+        }
+    }
 }
 
 /// Calls `each` with everything that was set aside.
 pub fn for_each(view: &View, root: Off<Root>, mut each: impl FnMut(Off<Trash>, Dead)) {
     let mut at = view.get(root).trash.get();
     while !at.is_null() {
-        let kind = match view.get(at).kind.to_native() {
-            TABLE => Dead::Keys,
-            TRACKED => Dead::Tracked,
-            _ => Dead::Blob,
-        };
-        each(at, kind);
+        each(at, Dead::of(view, at));
         at = view.get(at).next.get();
     }
 }

@@ -327,9 +327,8 @@ pub fn flushed(tx: &mut Tx<'_>, state: &mut State, root: Off<Root>) -> Result<()
             }
         }
     }
-    let table = tx.get(root).tracked;
-    if !table.directory.get().is_null() {
-        trash::add_tracked(tx, root, table)?;
+    if !tx.get(root).tracked.directory.get().is_null() {
+        trash::add_tracked(tx, index(root))?;
         tx.set(index(root).cast::<Slot<Table>>(), Table::EMPTY)?;
         tx.set(field!(root, Root.tracked_items), U64::from_native(0))?;
     }

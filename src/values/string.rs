@@ -80,6 +80,7 @@ pub fn content<'a>(entry: &EntryView<'a>) -> Option<Content<'a>> {
         Kind::Int => Content::Int(integer(entry)),
         Kind::Embedded | Kind::Inline => Content::Bytes(entry.value()),
         Kind::Blob => Content::Blob(entry.view(), entry.value_off().cast()),
+        _ => return None,
     })
 }
 
@@ -148,15 +149,6 @@ impl<'a> Content<'a> {
             Content::Bytes(bytes) => string2ll(bytes),
             Content::Blob(..) => None,
         }
-    }
-}
-
-/// Bytes of memory that an entry takes, with everything that hangs on its value.
-pub fn memory(entry: &EntryView<'_>) -> u64 {
-    let block = shm::alloc::block_size(entry.view(), entry.off().cast());
-    match content(entry) {
-        Some(Content::Blob(view, blob)) => block + blob::memory(view, blob),
-        _ => block,
     }
 }
 
@@ -296,7 +288,7 @@ pub fn write_at(
             entry::set_kind(tx, off, Kind::Inline, length as u32)?;
             return Ok(None);
         }
-        Kind::Int | Kind::Embedded | Kind::Inline => {}
+        _ => {}
     }
     let (key, expiry, old) = {
         let entry = EntryView::new(tx, off);
@@ -337,26 +329,8 @@ pub fn create_raw(
     Ok(fresh)
 }
 
-/// Makes an entry for another key (or database) with a copy of the value.
-pub fn copy(
-    tx: &mut Tx<'_>,
-    off: Off<Entry>,
-    key: &[u8],
-    expiry: Option<i64>,
-) -> Result<Fresh, OutOfMemory> {
-    let (kind, place, length) = {
-        let entry = EntryView::new(tx, off);
-        (entry.kind(), entry.value_off(), entry.value_len())
-    };
-    if kind != Kind::Blob {
-        let fresh = entry::create(tx, key, kind, expiry, length as u32)?;
-        let start = entry::value_at(key.len(), expiry.is_some());
-        tx.init_copy(&fresh, start, place, length as u64);
-        return Ok(fresh);
-    }
-    let fresh = create_blob(tx, key, Blob::EMPTY, expiry)?;
-    let target = fresh.off().byte_add(entry::value_at(key.len(), expiry.is_some()));
-    let source = place.cast::<Blob>();
+/// Copies a blob into an empty one.
+pub fn copy_blob(tx: &mut Tx<'_>, source: Off<Blob>, target: Off<Blob>) -> Result<(), OutOfMemory> {
     let length = blob::len(tx, source);
     let mut at = 0;
     while at < length {
@@ -368,7 +342,7 @@ pub fn copy(
         }
         at = end;
     }
-    Ok(fresh)
+    Ok(())
 }
 
 #[cfg(test)]

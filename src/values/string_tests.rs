@@ -153,7 +153,7 @@ impl World<'_, '_> {
             Op::Copy { from, to } if from != to => {
                 let Some(found) = self.find(*from) else { return Ok(()) };
                 let expiry = EntryView::new(self.tx, found.entry).expiry();
-                let fresh = copy(self.tx, found.entry, &name(*to), expiry)?;
+                let fresh = crate::values::copy(self.tx, found.entry, &name(*to), expiry)?;
                 self.put(*to, fresh)
             }
             Op::Copy { .. } => Ok(()),
@@ -287,9 +287,13 @@ fn a_large_block_is_not_kept_for_a_small_value() {
         .transact(|tx| {
             let mut world = World { tx, database };
             world.set(0, &[b'x'; 2000], None)?;
-            let large = world.find(0).map(|found| memory(&EntryView::new(world.tx, found.entry)));
+            let large = world
+                .find(0)
+                .map(|found| crate::values::memory(&EntryView::new(world.tx, found.entry), 0));
             world.set(0, b"small", None)?;
-            let small = world.find(0).map(|found| memory(&EntryView::new(world.tx, found.entry)));
+            let small = world
+                .find(0)
+                .map(|found| crate::values::memory(&EntryView::new(world.tx, found.entry), 0));
             assert!(large >= Some(2000) && small < Some(100), "{large:?} {small:?}");
             Ok(())
         })
@@ -307,11 +311,11 @@ fn a_write_far_behind_the_end_takes_little_memory() {
             let found = world.find(0).expect("written");
             let entry = EntryView::new(world.tx, found.entry);
             assert_eq!(content(&entry).map(|content| content.len()), Some(FAR + 3));
-            assert!(memory(&entry) < 1 << 20);
-            let copied = copy(world.tx, found.entry, &name(1), None)?;
+            assert!(crate::values::memory(&entry, 0) < 1 << 20);
+            let copied = crate::values::copy(world.tx, found.entry, &name(1), None)?;
             world.put(1, copied)?;
             let found = world.find(1).expect("copied");
-            assert!(memory(&EntryView::new(world.tx, found.entry)) < 1 << 20);
+            assert!(crate::values::memory(&EntryView::new(world.tx, found.entry), 0) < 1 << 20);
             Ok(())
         })
         .expect("memory");

@@ -1,0 +1,6 @@
+//! Blocking.
+
+use super::spec::CommandSpec;
+
+/// The rows of this family.
+pub static COMMANDS: &[CommandSpec] = &[];

@@ -1,0 +1,6 @@
+//! Hyperloglog.
+
+use super::spec::CommandSpec;
+
+/// The rows of this family.
+pub static COMMANDS: &[CommandSpec] = &[];

@@ -1,0 +1,6 @@
+//! Serialized.
+
+use super::spec::CommandSpec;
+
+/// The rows of this family.
+pub static COMMANDS: &[CommandSpec] = &[];

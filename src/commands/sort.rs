@@ -1,0 +1,6 @@
+//! Sort.
+
+use super::spec::CommandSpec;
+
+/// The rows of this family.
+pub static COMMANDS: &[CommandSpec] = &[];
