@@ -13,6 +13,7 @@
 //! | [`alloc`] | size classes, spans, regions; its metadata is changed through transactions too |
 //! | [`grow`] | the thread that allocates memory ahead of need |
 //! | [`table`], [`blob`] | containers: a hash table that grows without a stall, byte strings of any size |
+//! | [`pack`] | runs of small items packed into bytes |
 //! | [`io`] | the executor's input and output buffers, which no transaction writes |
 //! | [`check`] | the checker: every reachable block allocated exactly once, no unreachable block |
 //!
@@ -29,6 +30,7 @@ pub mod io;
 pub mod layout;
 pub mod mapping;
 pub mod off;
+pub mod pack;
 pub mod record;
 pub mod table;
 pub mod tx;
