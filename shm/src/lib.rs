@@ -14,6 +14,7 @@
 //! | [`grow`] | the thread that allocates memory ahead of need |
 //! | [`table`], [`blob`] | containers: a hash table that grows without a stall, byte strings of any size |
 //! | [`pack`] | runs of small items packed into bytes |
+//! | [`intset`] | sorted integers in a run of bytes, for values that stand in another block |
 //! | [`io`] | the executor's input and output buffers, which no transaction writes |
 //! | [`check`] | the checker: every reachable block allocated exactly once, no unreachable block |
 //!
@@ -26,6 +27,7 @@ pub mod check;
 pub mod error;
 pub mod grow;
 pub mod header;
+pub mod intset;
 pub mod io;
 pub mod layout;
 pub mod mapping;
