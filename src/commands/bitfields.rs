@@ -2,7 +2,7 @@
 
 use super::bitmaps::{check_offset, invalid_offset, make_room, parse_offset};
 use super::strings::{content_of, write_silently_at};
-use crate::executor::{Cx, Fail, Key, Outcome, error};
+use crate::executor::{Cx, Fail, Key, Outcome, class, error};
 use crate::util::numbers::string2ll;
 use crate::values::bitmap::{FieldType, Overflow, Window};
 
@@ -135,6 +135,7 @@ fn run(cx: &mut Cx<'_>, operations: &[Operation]) -> Outcome {
     if changes > 0 {
         cx.changed(name)?;
         cx.dirty += changes - 1;
+        cx.notify(class::STRING, "setbit", name)?;
     }
     Ok(())
 }

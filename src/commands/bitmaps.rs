@@ -4,7 +4,7 @@ use super::bitfields::{bitfield, bitfield_ro};
 use super::key_search;
 use super::spec::{CommandSpec, acl, at, cmd, flag, key};
 use super::strings::{content, content_of, store, write_silently_at};
-use crate::executor::{Cx, Fail, Key, Outcome, error};
+use crate::executor::{Cx, Fail, Key, Outcome, class, error};
 use crate::keyspace::Kind;
 use crate::proto::reply::shared;
 use crate::util::numbers::string2ll;
@@ -104,6 +104,7 @@ fn setbit(cx: &mut Cx<'_>) -> Outcome {
     }
     if grown || old != bit {
         cx.changed(key.name)?;
+        cx.notify(class::STRING, "setbit", key.name)?;
     }
     cx.reply.integer(i64::from(old));
     Ok(())
@@ -232,11 +233,13 @@ fn bitop(cx: &mut Cx<'_>) -> Outcome {
         if let Some(found) = &key.found {
             cx.delete(found)?;
             cx.changed(key.name)?;
+            cx.notify(class::GENERIC, "del", key.name)?;
         }
     } else {
         let result = combine(cx, operation, longest)?;
         let key = cx.open(cx.arg(2))?;
         store(cx, &key, Encoded::Raw(&result), None)?;
+        cx.notify(class::STRING, "set", key.name)?;
     }
     cx.reply.integer(longest as i64);
     Ok(())

@@ -3,7 +3,7 @@
 use super::errors;
 use super::spec::{CommandSpec, acl, at, cmd, flag, key};
 use super::strings::expiry_options::invalid_expire_time;
-use crate::executor::{Cx, Fail, Outcome};
+use crate::executor::{Cx, Fail, Outcome, class};
 
 /// The rows of this family.
 pub static COMMANDS: &[CommandSpec] = &[
@@ -84,6 +84,7 @@ fn persist(cx: &mut Cx<'_>) -> Outcome {
     if expires {
         cx.set_expiry(&key, None)?;
         cx.changed(key.name)?;
+        cx.notify(class::GENERIC, "persist", key.name)?;
     }
     cx.reply.integer(i64::from(expires));
     Ok(())
@@ -177,11 +178,15 @@ fn set_expiry(cx: &mut Cx<'_>, unit: Unit, base: Base) -> Outcome {
     };
     if at <= cx.now_ms() {
         cx.delete(&found)?;
+        cx.changed(key.name)?;
+        cx.notify(class::GENERIC, "del", key.name)?;
+        cx.reply.integer(1);
     } else {
         cx.set_expiry(&key, Some(at))?;
+        cx.reply.integer(1);
+        cx.changed(key.name)?;
+        cx.notify(class::GENERIC, "expire", key.name)?;
     }
-    cx.changed(key.name)?;
-    cx.reply.integer(1);
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use super::arguments;
 use super::spec::{CommandSpec, acl, at, cmd, flag, key};
-use crate::executor::{Cx, Outcome, error};
+use crate::executor::{Cx, Outcome, class, error};
 use crate::keyspace::{self, EntryView, entry};
 use crate::values;
 
@@ -93,8 +93,9 @@ fn copy(cx: &mut Cx<'_>) -> Outcome {
     let fresh = values::copy(&mut cx.tx, found.entry, target, expiry)?;
     let copied = fresh.off().cast();
     entry::touch(&mut cx.tx, copied, cx.state.now_seconds());
-    keyspace::insert(&mut cx.tx, database, old.hash, copied)?;
+    cx.add_in(database, index, &old, copied)?;
     cx.changed_in(index, target)?;
+    cx.notify_in(index, class::GENERIC, "copy_to", target)?;
     cx.reply.integer(1);
     Ok(())
 }
@@ -107,6 +108,7 @@ fn del(cx: &mut Cx<'_>) -> Outcome {
         if let Some(found) = &key.found {
             cx.delete(found)?;
             cx.changed(name)?;
+            cx.notify(class::GENERIC, "del", name)?;
             deleted += 1;
         }
     }
@@ -139,9 +141,11 @@ fn move_key(cx: &mut Cx<'_>) -> Outcome {
         return Ok(());
     };
     keyspace::take(&mut cx.tx, cx.database, &found)?;
-    keyspace::insert(&mut cx.tx, database, key.hash, found.entry)?;
+    cx.add_in(database, index, &key, found.entry)?;
     cx.changed(name)?;
     cx.changed_in(index, name)?;
+    cx.notify(class::GENERIC, "move_from", name)?;
+    cx.notify_in(index, class::GENERIC, "move_to", name)?;
     // Redis counts one change.
     cx.dirty -= 1;
     cx.reply.integer(1);
@@ -203,9 +207,11 @@ fn rename_unless(cx: &mut Cx<'_>, new_only: bool) -> Result<bool, crate::executo
     let renamed = entry::rename(&mut cx.tx, found.entry, to, expiry)?;
     keyspace::take(&mut cx.tx, cx.database, &found)?;
     cx.tx.free(found.entry)?;
-    keyspace::insert(&mut cx.tx, cx.database, target.hash, renamed)?;
+    cx.add_in(cx.database, cx.database_index, &target, renamed)?;
     cx.changed(from)?;
     cx.changed(to)?;
+    cx.notify(class::GENERIC, "rename_from", from)?;
+    cx.notify(class::GENERIC, "rename_to", to)?;
     // Redis counts one change.
     cx.dirty -= 1;
     Ok(true)

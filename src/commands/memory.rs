@@ -214,7 +214,7 @@ fn usage(cx: &mut Cx<'_>) -> Outcome {
         samples = u64::try_from(cx.int_arg(at + 1)?).map_err(|_| error::SYNTAX)?;
         at += 2;
     }
-    let key = cx.look(cx.arg(2))?;
+    let key = cx.peek(cx.arg(2))?;
     match &key.found {
         Some(found) => {
             let bytes = SLOT + values::memory(&EntryView::new(&cx.tx, found.entry), samples);

@@ -33,7 +33,7 @@ pub static COMMANDS: &[CommandSpec] = &[container("object", -2).subcommands(&[
 
 /// Looks the key up; replies with null if it is not there.
 fn look(cx: &mut Cx<'_>) -> Result<Option<Found>, Fail> {
-    let found = cx.look(cx.arg(2))?.found;
+    let found = cx.inspect(cx.arg(2))?.found;
     if found.is_none() {
         cx.reply.null();
     }

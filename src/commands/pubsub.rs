@@ -1,13 +1,11 @@
 //! Publish and subscribe, sharded too.
 
-use shm::{Off, table};
+use shm::table;
 
 use super::spec::{CommandSpec, at, cmd, container, flag, key};
 use crate::executor::{Cx, Fail, Outcome};
-use crate::proto::reply::{Reply, Sink};
-use crate::session::members::{self, Topic};
+use crate::session::members;
 use crate::session::pubsub::{self, Kind};
-use crate::session::push::Push;
 use crate::util::glob::{self, Case};
 
 /// The rows of this family.
@@ -125,59 +123,23 @@ fn unsubscribe_all(cx: &mut Cx<'_>, kind: Kind, word: &str) -> Outcome {
 
 /// `PUBLISH channel message`: post a message to a channel.
 fn publish(cx: &mut Cx<'_>) -> Outcome {
+    let mut own = Vec::new();
     let (channel, message) = (cx.arg(1), cx.arg(2));
-    let mut receivers = 0;
-    if let Some(topic) = members::find(&cx.tx, Kind::Channel.index(cx.root), 0, channel) {
-        receivers += deliver(cx, topic, &[b"message", channel, message])?;
-    }
-    for topic in matching_patterns(cx, channel) {
-        let pattern = members::name(&cx.tx, topic).to_vec();
-        receivers += deliver(cx, topic, &[b"pmessage", &pattern, channel, message])?;
-    }
+    let receivers = pubsub::publish(&mut cx.tx, cx.state, cx.root, channel, message, &mut own)?;
+    cx.push_raw(&own);
     cx.reply.integer(receivers);
     Ok(())
 }
 
 /// `SPUBLISH shardchannel message`: post a message to a shard channel.
 fn spublish(cx: &mut Cx<'_>) -> Outcome {
+    let mut own = Vec::new();
     let (channel, message) = (cx.arg(1), cx.arg(2));
-    let receivers = match members::find(&cx.tx, Kind::Shard.index(cx.root), 0, channel) {
-        Some(topic) => deliver(cx, topic, &[b"smessage", channel, message])?,
-        None => 0,
-    };
+    let receivers =
+        pubsub::publish_to_shard(&mut cx.tx, cx.state, cx.root, channel, message, &mut own)?;
+    cx.push_raw(&own);
     cx.reply.integer(receivers);
     Ok(())
-}
-
-fn matching_patterns(cx: &Cx<'_>, channel: &[u8]) -> Vec<Off<Topic>> {
-    let mut found = Vec::new();
-    table::for_each(&cx.tx, Kind::Pattern.index(cx.root), |view, block| {
-        let topic: Off<Topic> = block.cast();
-        if glob::matches(members::name(view, topic), channel, Case::Sensitive) {
-            found.push(topic);
-        }
-    });
-    found
-}
-
-/// Sends a message to everybody who is subscribed to a name; gives their number.
-fn deliver(cx: &mut Cx<'_>, topic: Off<Topic>, words: &[&[u8]]) -> Result<i64, Fail> {
-    let mut push = Push::new(|reply| encode(reply, words));
-    let members = members::members(&cx.tx, topic);
-    for member in &members {
-        if member.session == cx.session {
-            let own = push.bytes(cx.protocol());
-            cx.push_raw(&own);
-        } else {
-            push.send(&mut cx.tx, cx.state, member.session)?;
-        }
-    }
-    Ok(members.len() as i64)
-}
-
-fn encode<S: Sink>(reply: &mut Reply<'_, S>, words: &[&[u8]]) {
-    reply.push(words.len());
-    words.iter().for_each(|word| reply.bulk(word));
 }
 
 /// `PUBSUB CHANNELS [pattern]`: list active channels.

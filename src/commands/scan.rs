@@ -3,7 +3,7 @@
 use shm::{Off, table};
 
 use super::spec::{CommandSpec, acl, cmd, flag};
-use crate::executor::{Cx, Fail, Outcome, error};
+use crate::executor::{Cx, Fail, Outcome, class, error};
 use crate::keyspace::{self, Entry, EntryView};
 use crate::util::glob::{self, Case};
 use crate::util::numbers::scan_cursor;
@@ -86,8 +86,7 @@ impl<'a> Options<'a> {
 
     fn accept(&self, entry: &EntryView<'_>) -> bool {
         let of_type = entry.kind().value_type().name().as_bytes();
-        self.pattern.matches(entry.key())
-            && self.of_type.is_none_or(|wanted| wanted.eq_ignore_ascii_case(of_type))
+        self.of_type.is_none_or(|wanted| wanted.eq_ignore_ascii_case(of_type))
     }
 }
 
@@ -104,12 +103,12 @@ fn scan(cx: &mut Cx<'_>) -> Outcome {
     loop {
         let step = table::scan_step(&cx.tx, keyspace::keys(cx.database), cursor, |view, block| {
             let entry = EntryView::new(view, block.cast());
-            if !options.accept(&entry) {
+            if !options.pattern.matches(entry.key()) {
                 return;
             }
             if entry.expiry().is_some_and(|at| at <= now) {
                 expired.push(entry.key().to_vec());
-            } else {
+            } else if options.accept(&entry) {
                 found.push(block.cast());
             }
         });
@@ -125,6 +124,10 @@ fn scan(cx: &mut Cx<'_>) -> Outcome {
     reply_keys(cx, &found);
     for name in &expired {
         cx.remove_if_expired(name)?;
+        if options.of_type.is_some() {
+            // Redis asks for its type then, and finds that it is gone.
+            cx.notify(class::KEY_MISS, "keymiss", name)?;
+        }
     }
     Ok(())
 }

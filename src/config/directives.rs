@@ -226,7 +226,7 @@ const VALUES: &[Directive] = &[
 
 /// Events, slow log, latency, ACL log.
 const OBSERVATION: &[Directive] = &[
-    directive("notify-keyspace-events", Kind::Events, "").inert(),
+    directive("notify-keyspace-events", Kind::Events, ""),
     directive("slowlog-log-slower-than", int(-1, I64_MAX), "10000").inert(),
     directive("slowlog-max-len", int(0, I64_MAX), "128").inert(),
     directive("latency-monitor-threshold", int(0, I64_MAX), "0").inert(),

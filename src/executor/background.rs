@@ -3,7 +3,7 @@
 
 use shm::{U64, field, table};
 
-use super::{Executor, bump};
+use super::{Executor, bump, events};
 use crate::keyspace::expire::{self, Cursor, Slice};
 use crate::keyspace::trash;
 use crate::root::{Counters, Root};
@@ -138,6 +138,9 @@ impl Executor {
         let done = expired.drain(..).try_for_each(|(hash, key)| {
             let due = expire::remove_expired(&mut tx, database, hash, &key, now)?;
             removed += u64::from(due);
+            if due {
+                events::expired(&mut tx, &mut self.state, root, index, &key)?;
+            }
             watch::key_expired(&mut tx, root, index, &key)?;
             tracking::key_changed(&mut tx, &mut self.state, index, &key, None)
         });

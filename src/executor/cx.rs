@@ -5,8 +5,9 @@ use std::borrow::Cow;
 use shm::{Fresh, Off, OutOfMemory, Tx, U64, field};
 
 use super::args::Args;
+use super::events::class;
 use super::output::Output;
-use super::state::{Action, State};
+use super::state::{Action, Finding, State};
 use crate::commands::table::Command;
 use crate::keyspace::{self, Database, Entry, EntryView, Found, entry};
 use crate::proto::reply::{Protocol, Reply, Sink};
@@ -150,25 +151,48 @@ impl<'a> Cx<'a> {
     #[inline]
     pub fn read(&mut self, name: &'a [u8]) -> Result<Key<'a>, Fail> {
         let key = self.open(name)?;
-        self.count_lookup(&key);
+        self.count_lookup(&key)?;
         Ok(key)
     }
 
     /// As [`read`](Cx::read), but without noting the use: for commands that ask about a key.
     pub fn look(&mut self, name: &'a [u8]) -> Result<Key<'a>, Fail> {
         let key = self.peek(name)?;
-        self.count_lookup(&key);
+        self.count_lookup(&key)?;
+        Ok(key)
+    }
+
+    /// As [`look`](Cx::look), but without an event if the key is not there: for commands that ask
+    /// about the server's doings rather than about the data.
+    pub fn inspect(&mut self, name: &'a [u8]) -> Result<Key<'a>, Fail> {
+        let key = self.peek(name)?;
+        let counters = field!(self.root, Root.counters);
+        let counter = match key.exists() {
+            true => field!(counters, Counters.hits),
+            false => field!(counters, Counters.misses),
+        };
+        self.count(counter, 1);
         Ok(key)
     }
 
     #[inline(always)]
-    fn count_lookup(&mut self, key: &Key<'_>) {
+    fn count_lookup(&mut self, key: &Key<'_>) -> Outcome {
         let counters = field!(self.root, Root.counters);
         if key.exists() {
             self.count(field!(counters, Counters.hits), 1);
         } else {
             self.count(field!(counters, Counters.misses), 1);
+            if self.state.events & class::KEY_MISS != 0 {
+                self.missing(self.database_index, key.name)?;
+            }
         }
+        Ok(())
+    }
+
+    #[cold]
+    fn missing(&mut self, index: u32, name: &[u8]) -> Outcome {
+        self.state.findings.push(Finding::Missing(index, name.to_vec()));
+        self.notify_in(index, class::KEY_MISS, "keymiss", name)
     }
 
     /// Looks a key up to change it. A key that has expired is removed and counts as missing.
@@ -224,12 +248,18 @@ impl<'a> Cx<'a> {
         Ok(removed)
     }
 
-    /// After a command has failed and was taken back: removes again what it had found expired.
-    pub fn expire_again(&mut self) -> Outcome {
-        for (index, name) in std::mem::take(&mut self.state.expired) {
-            self.remove_if_expired_in(index, &name)?;
+    /// After a command has failed and was taken back: removes again what it had found expired, and
+    /// tells again of what it had not found.
+    pub fn find_again(&mut self) -> Outcome {
+        for finding in std::mem::take(&mut self.state.findings) {
+            match finding {
+                Finding::Expired(index, name) => {
+                    self.remove_if_expired_in(index, &name)?;
+                }
+                Finding::Missing(index, name) => self.missing(index, &name)?,
+            }
         }
-        self.state.expired.clear();
+        self.state.findings.clear();
         Ok(())
     }
 
@@ -238,7 +268,8 @@ impl<'a> Cx<'a> {
         let counters = field!(self.root, Root.counters);
         self.count(field!(counters, Counters.expired), 1);
         watch::key_expired(&mut self.tx, self.root, index, name)?;
-        self.state.expired.push((index, name.to_vec()));
+        self.state.findings.push(Finding::Expired(index, name.to_vec()));
+        self.notify_in(index, class::EXPIRED, "expired", name)?;
         tracking::key_changed(&mut self.tx, self.state, index, name, None)?;
         Ok(())
     }
@@ -257,11 +288,23 @@ impl<'a> Cx<'a> {
             Some(found) => {
                 keyspace::replace(&mut self.tx, self.database, key.hash, found, off)?;
             }
-            None => keyspace::insert(&mut self.tx, self.database, key.hash, off)?,
+            None => self.add_in(self.database, self.database_index, key, off)?,
         }
         let seconds = self.state.now_seconds();
         entry::touch(&mut self.tx, off, seconds);
         Ok(off)
+    }
+
+    /// Adds an entry as a new key of a database. The key is invalid afterwards.
+    pub fn add_in(
+        &mut self,
+        database: Off<Database>,
+        index: u32,
+        key: &Key<'_>,
+        entry: Off<Entry>,
+    ) -> Outcome {
+        keyspace::insert(&mut self.tx, database, key.hash, entry)?;
+        self.notify_in(index, class::NEW, "new", key.name)
     }
 
     /// Removes a key that is there.

@@ -81,7 +81,7 @@ pub fn call(cx: &mut Cx<'_>) -> Outcome {
     let written = cx.reply.sink().len();
     let state = cx.state.point();
     let dirty = cx.dirty;
-    cx.state.expired.clear();
+    cx.state.findings.clear();
     cx.state.ledger.failed = false;
     let command = cx.command;
     let outcome = (cx.command.handler)(cx).and_then(|()| Ok(cx.reply.sink().check()?));
@@ -90,8 +90,8 @@ pub fn call(cx: &mut Cx<'_>) -> Outcome {
         cx.reply.sink().truncate(written);
         cx.state.take_back(&cx.tx, cx.root, &state);
         cx.dirty = dirty;
-        if !cx.state.expired.is_empty() {
-            cx.expire_again()?;
+        if !cx.state.findings.is_empty() {
+            cx.find_again()?;
         }
         reply_error(cx, &fail);
     }

@@ -33,6 +33,7 @@ use shm::{Arena, Off, OutOfMemory, field, header};
 
 pub use args::Args;
 pub use cx::{Cx, Fail, Key, Outcome, error};
+pub use events::class;
 pub use output::Output;
 pub use state::{Action, State};
 

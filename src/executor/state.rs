@@ -27,6 +27,15 @@ pub enum Action {
     Unpaused,
 }
 
+/// What a command found of a key, besides what it was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finding {
+    /// The key (of that database) had expired and was removed.
+    Expired(u32, Vec<u8>),
+    /// The key was not there, and subscribers were told.
+    Missing(u32, Vec<u8>),
+}
+
 /// The private state of commands.
 pub struct State {
     /// The configuration in force; the arena holds its archive.
@@ -43,9 +52,10 @@ pub struct State {
     pub current: Off<Session>,
     /// What clients are to be told of the changes of the command under way.
     pub pending: tracking::Pending,
-    /// Keys (with their database) that the command found expired and removed: they stay removed
-    /// even if it fails.
-    pub expired: Vec<(u32, Vec<u8>)>,
+    /// What the command found of keys when it looked them up: it stays true even if it fails.
+    pub findings: Vec<Finding>,
+    /// Which events are told of ([`super::events::class`]): 0 while nobody is to be told.
+    pub events: u32,
     /// Which generation this process is.
     pub generation: u64,
     /// Pid of the keeper.
@@ -118,7 +128,8 @@ impl State {
             actions: Vec::new(),
             current: Off::NULL,
             pending: tracking::Pending::default(),
-            expired: Vec::new(),
+            findings: Vec::new(),
+            events: 0,
             generation,
             keeper_pid,
             serving_since_us: crate::util::time::monotonic_us(),
@@ -164,6 +175,7 @@ impl State {
     pub fn apply_config(&mut self) {
         self.maxmemory = self.config.maxmemory();
         self.password = !self.config.requirepass().is_empty();
+        self.events = super::events::wanted(self.config.notify_keyspace_events());
     }
 
     /// The present point, to which a command that fails takes the state back.
@@ -187,7 +199,7 @@ impl State {
     /// Forgets the command under way, and what was to be done after earlier ones.
     pub fn forget_command(&mut self) {
         self.actions.clear();
-        self.expired.clear();
+        self.findings.clear();
         self.pending = tracking::Pending::default();
         self.ledger.forget_time();
         self.current = Off::NULL;

@@ -3,9 +3,13 @@
 use shm::table::{self, Table};
 use shm::{Off, OutOfMemory, Tx, View, field};
 
-use super::members::{self, Member, own};
+use super::members::{self, Member, Topic, own};
+use super::push::Push;
 use super::{Session, change_flags, flag};
+use crate::executor::{State, dispatch};
+use crate::proto::reply::{Reply, Sink};
 use crate::root::Root;
+use crate::util::glob::{self, Case};
 
 /// What a session can subscribe to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,4 +129,82 @@ pub fn leave(
 fn drop_table(tx: &mut Tx<'_>, own: Off<Table>) -> Result<(), OutOfMemory> {
     while table::drain_step(tx, own, usize::MAX, |_, _| Ok(()))? != table::Drained::All {}
     Ok(())
+}
+
+/// Sends a message to everybody who is subscribed to a channel or to a pattern that matches it;
+/// gives their number. What is for the session whose turn it is is appended to `own`: it goes into
+/// that session's replies.
+pub fn publish(
+    tx: &mut Tx<'_>,
+    state: &mut State,
+    root: Off<Root>,
+    channel: &[u8],
+    message: &[u8],
+    own: &mut Vec<u8>,
+) -> Result<i64, OutOfMemory> {
+    let mut receivers = 0;
+    if let Some(topic) = members::find(tx, Kind::Channel.index(root), 0, channel) {
+        receivers += deliver(tx, state, topic, &[b"message", channel, message], own)?;
+    }
+    for topic in matching_patterns(tx, root, channel) {
+        let pattern = members::name(tx, topic).to_vec();
+        let words: [&[u8]; 4] = [b"pmessage", &pattern, channel, message];
+        receivers += deliver(tx, state, topic, &words, own)?;
+    }
+    Ok(receivers)
+}
+
+/// As [`publish`], for a shard channel.
+pub fn publish_to_shard(
+    tx: &mut Tx<'_>,
+    state: &mut State,
+    root: Off<Root>,
+    channel: &[u8],
+    message: &[u8],
+    own: &mut Vec<u8>,
+) -> Result<i64, OutOfMemory> {
+    match members::find(tx, Kind::Shard.index(root), 0, channel) {
+        Some(topic) => deliver(tx, state, topic, &[b"smessage", channel, message], own),
+        None => Ok(0),
+    }
+}
+
+fn matching_patterns(view: &View, root: Off<Root>, channel: &[u8]) -> Vec<Off<Topic>> {
+    let mut found = Vec::new();
+    if table::len(view, Kind::Pattern.index(root)) == 0 {
+        return found;
+    }
+    table::for_each(view, Kind::Pattern.index(root), |view, block| {
+        let topic: Off<Topic> = block.cast();
+        if glob::matches(members::name(view, topic), channel, Case::Sensitive) {
+            found.push(topic);
+        }
+    });
+    found
+}
+
+/// Sends a message to everybody who is subscribed to a name; gives their number.
+fn deliver(
+    tx: &mut Tx<'_>,
+    state: &mut State,
+    topic: Off<Topic>,
+    words: &[&[u8]],
+    own: &mut Vec<u8>,
+) -> Result<i64, OutOfMemory> {
+    let mut push = Push::new(|reply| encode(reply, words));
+    let members = members::members(tx, topic);
+    for member in &members {
+        if member.session == state.current {
+            let version = tx.get(member.session).protocol.get();
+            own.extend(push.bytes(dispatch::protocol_of(version)));
+        } else {
+            push.send(tx, state, member.session)?;
+        }
+    }
+    Ok(members.len() as i64)
+}
+
+fn encode<S: Sink>(reply: &mut Reply<'_, S>, words: &[&[u8]]) {
+    reply.push(words.len());
+    words.iter().for_each(|word| reply.bulk(word));
 }

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::commands::spec::{CommandSpec, acl, at, cmd, flag, key};
 use crate::commands::{errors, key_search};
-use crate::executor::{Cx, Outcome};
+use crate::executor::{Cx, Key, Outcome, class};
 use crate::proto::reply::shared;
 use crate::values::string::Encoded;
 
@@ -87,6 +87,7 @@ fn append(cx: &mut Cx<'_>) -> Outcome {
             length + more.len() as u64
         }
     };
+    cx.notify(class::STRING, "append", key.name)?;
     cx.reply.integer(length as i64);
     Ok(())
 }
@@ -104,6 +105,7 @@ fn getdel(cx: &mut Cx<'_>) -> Outcome {
     if let Some(found) = &key.found {
         cx.delete(found)?;
         cx.changed(key.name)?;
+        cx.notify(class::GENERIC, "del", key.name)?;
     }
     Ok(())
 }
@@ -121,21 +123,34 @@ fn getex(cx: &mut Cx<'_>) -> Outcome {
     let expiry = options.expiry(cx)?;
     reply_value(cx, found)?;
     let is_past = expiry.is_some_and(|at| at <= cx.now_ms());
-    if is_past && options.has(option::EXAT | option::PXAT) {
+    let event = if is_past && options.has(option::EXAT | option::PXAT) {
         cx.delete(found)?;
-    } else if expiry.is_some() || (options.has(option::PERSIST) && expiry_of(cx, &key).is_some()) {
+        "del"
+    } else if expiry.is_some() {
         cx.set_expiry(&key, expiry)?;
+        "expire"
+    } else if options.has(option::PERSIST) && expiry_of(cx, &key).is_some() {
+        cx.set_expiry(&key, None)?;
+        "persist"
     } else {
         return Ok(());
-    }
-    cx.changed(key.name)
+    };
+    cx.changed(key.name)?;
+    cx.notify(class::GENERIC, event, key.name)
 }
 
 /// `GETSET key value`: set the string value of a key and return its old value.
 fn getset(cx: &mut Cx<'_>) -> Outcome {
     let key = cx.read(cx.arg(1))?;
     reply_value_or_null(cx, &key)?;
-    store(cx, &key, Encoded::of(cx.arg(2)), None)
+    set_to(cx, &key, cx.arg(2))
+}
+
+/// Makes a key a string that does not expire.
+#[inline]
+fn set_to(cx: &mut Cx<'_>, key: &Key<'_>, value: &[u8]) -> Outcome {
+    store(cx, key, Encoded::of(value), None)?;
+    cx.notify(class::STRING, "set", key.name)
 }
 
 /// `MGET key [key ...]`: get the values of all the given keys.
@@ -185,7 +200,7 @@ fn set_all(cx: &mut Cx<'_>) -> Outcome {
     check_pairs(cx)?;
     for at in (1..cx.args.len()).step_by(2) {
         let key = cx.open(cx.arg(at))?;
-        store(cx, &key, Encoded::of(cx.arg(at + 1)), None)?;
+        set_to(cx, &key, cx.arg(at + 1))?;
     }
     Ok(())
 }
@@ -202,7 +217,7 @@ fn set(cx: &mut Cx<'_>) -> Outcome {
         return set_with_options(cx);
     }
     let key = cx.open(cx.arg(1))?;
-    store(cx, &key, Encoded::of(cx.arg(2)), None)?;
+    set_to(cx, &key, cx.arg(2))?;
     cx.reply.ok();
     Ok(())
 }
@@ -226,6 +241,10 @@ fn set_with_options(cx: &mut Cx<'_>) -> Outcome {
         expiry = expiry_of(cx, &key);
     }
     store(cx, &key, Encoded::of(cx.arg(2)), expiry)?;
+    cx.notify(class::STRING, "set", key.name)?;
+    if options.time.is_some() {
+        cx.notify(class::GENERIC, "expire", key.name)?;
+    }
     if !get {
         cx.reply.ok();
     }
@@ -243,6 +262,8 @@ fn set_for(cx: &mut Cx<'_>, seconds: bool) -> Outcome {
     let expiry = deadline(time, seconds, cx.now_ms()).ok_or_else(|| invalid_expire_time(cx))?;
     let key = cx.open(cx.arg(1))?;
     store(cx, &key, Encoded::of(cx.arg(3)), Some(expiry))?;
+    cx.notify(class::STRING, "set", key.name)?;
+    cx.notify(class::GENERIC, "expire", key.name)?;
     cx.reply.ok();
     Ok(())
 }
@@ -254,7 +275,7 @@ fn setnx(cx: &mut Cx<'_>) -> Outcome {
         cx.reply.raw(shared::ZERO);
         return Ok(());
     }
-    store(cx, &key, Encoded::of(cx.arg(2)), None)?;
+    set_to(cx, &key, cx.arg(2))?;
     cx.reply.raw(shared::ONE);
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use super::{content_of, expiry_of, store};
 use crate::commands::spec::{CommandSpec, acl, at, cmd, flag, key};
-use crate::executor::{Cx, Fail, Outcome, error};
+use crate::executor::{Cx, Fail, Outcome, class, error};
 use crate::util::extended::Extended;
 use crate::values::string::{Content, Encoded};
 
@@ -62,6 +62,7 @@ fn add(cx: &mut Cx<'_>, more: i64) -> Outcome {
     let sum = old.checked_add(more).ok_or("ERR increment or decrement would overflow")?;
     let expiry = expiry_of(cx, &key);
     store(cx, &key, Encoded::Int(sum), expiry)?;
+    cx.notify(class::STRING, "incrby", key.name)?;
     cx.reply.integer(sum);
     Ok(())
 }
@@ -78,6 +79,7 @@ fn incrbyfloat(cx: &mut Cx<'_>) -> Outcome {
     let sum = sum.ok_or("ERR increment would produce NaN or Infinity")?.to_human();
     let expiry = expiry_of(cx, &key);
     store(cx, &key, Encoded::text(sum.as_bytes()), expiry)?;
+    cx.notify(class::STRING, "incrbyfloat", key.name)?;
     cx.reply.bulk(sum.as_bytes());
     Ok(())
 }

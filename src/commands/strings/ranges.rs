@@ -2,7 +2,7 @@
 
 use super::{check_length, content_of};
 use crate::commands::spec::{CommandSpec, acl, at, cmd, flag, key};
-use crate::executor::{Cx, Outcome, error};
+use crate::executor::{Cx, Outcome, class, error};
 use crate::keyspace::EntryView;
 use crate::proto::reply::shared;
 use crate::values::string;
@@ -71,6 +71,7 @@ fn setrange(cx: &mut Cx<'_>) -> Outcome {
     }
     check_length(cx, offset, bytes.len() as i64)?;
     super::write_at(cx, &key, offset as u64, bytes)?;
+    cx.notify(class::STRING, "setrange", key.name)?;
     cx.reply.integer(length.max(offset as u64 + bytes.len() as u64) as i64);
     Ok(())
 }
