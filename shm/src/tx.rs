@@ -192,8 +192,61 @@ impl<'a> Tx<'a> {
     /// Moves `length` bytes within one block in place, logging what is overwritten. The ranges may
     /// overlap.
     pub fn shift(&mut self, from: Off<u8>, to: Off<u8>, length: usize) -> Result<(), OutOfMemory> {
-        let moved = self.bytes(from, length).to_vec();
-        self.write(to, &moved)
+        self.log_all(to.raw(), length)?;
+        self.move_logged(from, to, length);
+        Ok(())
+    }
+
+    /// Replaces `removed` bytes at `at` of a byte string in place, which begins at `string` and is
+    /// `length` bytes long, by others; what stands behind them moves. The caller has seen to it that
+    /// there is room, and notes the new length.
+    ///
+    /// What the string loses is logged, what it gains is not, like [`write_unreachable`]: bytes behind
+    /// its length must be nobody's.
+    ///
+    /// [`write_unreachable`]: Tx::write_unreachable
+    ///
+    /// # Panics
+    ///
+    /// If the bytes to be replaced do not lie within the string.
+    pub fn splice(
+        &mut self,
+        string: Off<u8>,
+        length: usize,
+        at: usize,
+        removed: usize,
+        bytes: &[u8],
+    ) -> Result<(), OutOfMemory> {
+        assert!(at <= length && removed <= length - at, "a splice outside of its string");
+        let place = string.byte_add::<u8>(at as u64);
+        let behind = length - at - removed;
+        if bytes.len() == removed {
+            self.log_all(place.raw(), removed)?;
+        } else {
+            self.log_all(place.raw(), length - at)?;
+            let from = place.byte_add(removed as u64);
+            self.move_logged(from, place.byte_add(bytes.len() as u64), behind);
+        }
+        self.write_unreachable(place, bytes);
+        Ok(())
+    }
+
+    /// Logs the old content of a range of any length.
+    fn log_all(&mut self, start: u64, length: usize) -> Result<(), OutOfMemory> {
+        for at in (0..length).step_by(MAX_ENTRY) {
+            self.log(start + at as u64, MAX_ENTRY.min(length - at))?;
+        }
+        Ok(())
+    }
+
+    /// Moves bytes over others that are logged, or nobody's.
+    fn move_logged(&mut self, from: Off<u8>, to: Off<u8>, length: usize) {
+        let source = self.arena.place(from.raw(), length as u64);
+        let target = self.arena.place(to.raw(), length as u64);
+        // SAFETY: both within the mapping; `copy` allows them to overlap, and no reference into the
+        // arena is alive because `self` is borrowed mutably.
+        unsafe { std::ptr::copy(source, target, length) };
+        order();
     }
 
     /// Changes a hint, without a log.

@@ -13,6 +13,7 @@ use crate::keyspace::{self, Database, Entry, EntryView, Found, entry};
 use crate::proto::reply::{Protocol, Reply, Sink};
 use crate::root::{Counters, Root};
 use crate::session::{Session, tracking, watch};
+use crate::values::packed;
 
 /// One command at work: its arguments, its transaction, its reply.
 pub struct Cx<'a> {
@@ -305,6 +306,34 @@ impl<'a> Cx<'a> {
     ) -> Outcome {
         keyspace::insert(&mut self.tx, database, key.hash, entry)?;
         self.notify_in(index, class::NEW, "new", key.name)
+    }
+
+    /// Makes another entry of the same key, which has taken over what hangs on the old one's value, the
+    /// key's; only the old block is freed. The key stays valid.
+    ///
+    /// # Panics
+    ///
+    /// If the key is not there.
+    pub fn exchange(&mut self, key: &mut Key<'_>, entry: Off<Entry>) -> Outcome {
+        let old = key.found.as_ref().expect("a key that is there");
+        let (database, hash) = (self.database, key.hash);
+        let new = keyspace::replace_reshaped(&mut self.tx, database, hash, old, entry)?;
+        key.found = Some(new);
+        Ok(())
+    }
+
+    /// Changes the packed list that is a key's value. The key stays valid.
+    ///
+    /// # Panics
+    ///
+    /// If the key is not there, or the bytes that go do not lie within the run.
+    #[inline]
+    pub fn splice(&mut self, key: &mut Key<'_>, splice: packed::Splice<'_>) -> Outcome {
+        let entry = key.found.as_ref().expect("a key that is there").entry;
+        match packed::splice(&mut self.tx, entry, splice)? {
+            Some(moved) => self.exchange(key, moved),
+            None => Ok(()),
+        }
     }
 
     /// Removes a key that is there.

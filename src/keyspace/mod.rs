@@ -93,16 +93,17 @@ pub fn replace(
 }
 
 /// As [`replace`], but the new entry has taken over what hangs on the old one's value
-/// ([`entry::reshape`]), so only the old block is freed.
+/// ([`entry::reshape`]), so only the old block is freed. Gives the new entry with its place.
 pub fn replace_reshaped(
     tx: &mut Tx<'_>,
     database: Off<Database>,
     hash: u64,
     found: &Found,
     entry: Off<Entry>,
-) -> Result<(), OutOfMemory> {
-    swap_in(tx, database, hash, found, entry)?;
-    tx.free(found.entry)
+) -> Result<Found, OutOfMemory> {
+    let place = swap_in(tx, database, hash, found, entry)?;
+    tx.free(found.entry)?;
+    Ok(Found { entry, place })
 }
 
 fn swap_in(
@@ -111,8 +112,8 @@ fn swap_in(
     hash: u64,
     found: &Found,
     entry: Off<Entry>,
-) -> Result<(), OutOfMemory> {
-    table::replace(tx, &found.place, entry.cast())?;
+) -> Result<Place, OutOfMemory> {
+    let place = table::replace(tx, &found.place, entry.cast())?;
     let old = EntryView::new(tx, found.entry).expiry();
     let new = EntryView::new(tx, entry).expiry();
     match (old.is_some(), new.is_some()) {
@@ -123,7 +124,7 @@ fn swap_in(
     if let Some(at) = new {
         expire::note(tx, database, hash, at);
     }
-    Ok(())
+    Ok(place)
 }
 
 /// Removes an entry and frees it with its value.

@@ -8,6 +8,7 @@ pub mod bitmap;
 pub mod hash;
 pub mod lcs;
 pub mod list;
+pub mod packed;
 pub mod set;
 pub mod stream;
 pub mod string;

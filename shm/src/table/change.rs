@@ -61,10 +61,11 @@ pub fn insert(
     }
 }
 
-/// Makes another block the entry at a place: same key, same hash.
-pub fn replace(tx: &mut Tx<'_>, place: &Place, entry: Off<u8>) -> Result<(), OutOfMemory> {
+/// Makes another block the entry at a place: same key, same hash. Gives the place as it is then.
+pub fn replace(tx: &mut Tx<'_>, place: &Place, entry: Off<u8>) -> Result<Place, OutOfMemory> {
     let old = still_there(tx, place);
-    set_slot(tx, place.slot, SlotContent { entry, ..old }.encode())
+    set_slot(tx, place.slot, SlotContent { entry, ..old }.encode())?;
+    Ok(Place { entry, ..*place })
 }
 
 /// Takes the entry at a place out of the table. Its block is the caller's to free.

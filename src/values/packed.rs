@@ -1,0 +1,170 @@
+//! A packed list as the value of an entry: the number of its items (4 bytes), then a run of them
+//! ([`shm::pack`]).
+//!
+//! Every change is a [`splice`]: bytes at a place of the run give way to others. While the result fits
+//! into the block and does not waste half of it, that happens in place, and the log gets what stood
+//! from there on; at the end of the run nothing, since what lies behind it is nobody's. Otherwise the
+//! entry is made anew.
+
+use shm::check::Checker;
+use shm::{Fresh, Off, OutOfMemory, Slot, Tx, U32, View, pack};
+
+use crate::keyspace::entry::{self, Entry, EntryView, Kind};
+
+/// Bytes in front of the run.
+pub const HEADER: usize = size_of::<U32>();
+
+/// A packed list, to be read.
+#[derive(Debug, Clone, Copy)]
+pub struct Packed<'a> {
+    /// Number of items.
+    pub count: usize,
+    /// The items.
+    pub run: &'a [u8],
+}
+
+impl<'a> Packed<'a> {
+    /// The value of an entry of a packed kind.
+    #[inline]
+    pub fn of(entry: &EntryView<'a>) -> Packed<'a> {
+        Packed::read(entry.view(), entry.value_off(), entry.value_len())
+    }
+
+    /// The packed list whose `len` bytes are at `at`.
+    #[inline]
+    pub fn read(view: &'a View, at: Off<u8>, len: usize) -> Packed<'a> {
+        let count = view.read(at.cast::<U32>()).to_native() as usize;
+        Packed { count, run: view.bytes(at.byte_add(HEADER as u64), len - HEADER) }
+    }
+
+    /// The items, from whichever end.
+    pub fn items(&self) -> pack::Items<'a> {
+        pack::items(self.run)
+    }
+}
+
+/// Bytes of a value with a run of so many bytes.
+pub fn value_len(run: usize) -> usize {
+    HEADER + run
+}
+
+/// Makes an entry with a run of `count` items.
+pub fn create(
+    tx: &mut Tx<'_>,
+    key: &[u8],
+    kind: Kind,
+    expiry: Option<i64>,
+    count: usize,
+    run: &[u8],
+) -> Result<Fresh, OutOfMemory> {
+    let fresh = entry::create(tx, key, kind, expiry, length(value_len(run.len()))?)?;
+    let at = entry::value_at(key.len(), expiry.is_some());
+    tx.init(&fresh, at, U32::from_native(length(count)?));
+    tx.init_bytes(&fresh, at + HEADER as u64, run);
+    Ok(fresh)
+}
+
+/// A number of bytes or items of a value; no run comes near to what is refused.
+fn length(number: usize) -> Result<u32, OutOfMemory> {
+    u32::try_from(number).map_err(|_| OutOfMemory)
+}
+
+/// One change of a packed list.
+#[derive(Debug, Clone, Copy)]
+pub struct Splice<'b> {
+    /// Where in the run.
+    pub at: usize,
+    /// Bytes that go.
+    pub removed: usize,
+    /// Bytes that come.
+    pub bytes: &'b [u8],
+    /// Items that come, less those that go.
+    pub items: isize,
+}
+
+/// Changes a packed list. If that needs another block, gives its entry: the caller puts it in place of
+/// the old one (`Cx::splice` does), with [`keyspace::replace_reshaped`].
+///
+/// [`keyspace::replace_reshaped`]: crate::keyspace::replace_reshaped
+///
+/// # Panics
+///
+/// If the bytes that go do not lie within the run.
+pub fn splice(
+    tx: &mut Tx<'_>,
+    off: Off<Entry>,
+    splice: Splice<'_>,
+) -> Result<Option<Off<Entry>>, OutOfMemory> {
+    let Splice { at, removed, bytes, items } = splice;
+    let (kind, place, old_len, room, old_count) = {
+        let entry = EntryView::new(tx, off);
+        let count = Packed::of(&entry).count;
+        (entry.kind(), entry.value_off(), entry.value_len(), entry.value_room(), count)
+    };
+    let len = old_len - removed + bytes.len();
+    let count =
+        length(old_count.checked_add_signed(items).expect("no more items go than there are"))?;
+    if fits(room, len) {
+        tx.splice(place, old_len, HEADER + at, removed, bytes)?;
+        if items != 0 {
+            tx.set(place.cast::<Slot<U32>>(), U32::from_native(count))?;
+        }
+        entry::set_kind(tx, off, kind, length(len)?)?;
+        return Ok(None);
+    }
+    let (key, expiry, access) = {
+        let entry = EntryView::new(tx, off);
+        (entry.key().to_vec(), entry.expiry(), entry.access())
+    };
+    // What has grown will grow again.
+    let slack = if len > old_len { len / 8 } else { 0 };
+    let fresh = entry::create(tx, &key, kind, expiry, length(len + slack)?)?;
+    let start = entry::value_at(key.len(), expiry.is_some());
+    let split = HEADER + at;
+    tx.init_copy(&fresh, start, place, split as u64);
+    tx.init(&fresh, start, U32::from_native(count));
+    tx.init_bytes(&fresh, start + split as u64, bytes);
+    let behind = (split + removed) as u64;
+    let to = start + (split + bytes.len()) as u64;
+    tx.init_copy(&fresh, to, place.byte_add(behind), old_len as u64 - behind);
+    let off = fresh.off().cast();
+    entry::set_kind(tx, off, kind, length(len)?)?;
+    entry::touch(tx, off, access);
+    Ok(Some(off))
+}
+
+/// Whether a value may be changed within a block with so much room for it: it has to fit, and not to
+/// waste more than half of it.
+#[inline(always)]
+fn fits(room: u64, len: usize) -> bool {
+    let len = len as u64;
+    len <= room && room <= 64 + 2 * len
+}
+
+/// Proves that the `len` bytes at `at` are a packed list with at least one item, noted right; gives it
+/// for further proofs if so.
+pub fn check<'a>(
+    checker: &mut Checker<'a>,
+    at: Off<u8>,
+    len: usize,
+    what: &str,
+) -> Option<Packed<'a>> {
+    if len < HEADER {
+        checker.finding(format!("{what}: a packed value of {len} bytes at {at:?}"));
+        return None;
+    }
+    let packed = Packed::read(checker.view(), at, len);
+    match pack::validate(packed.run) {
+        Some(count) if count == packed.count && count > 0 => return Some(packed),
+        Some(count) => {
+            let noted = packed.count;
+            checker.finding(format!("{what}: {count} items at {at:?}, {noted} are noted"));
+        }
+        None => checker.finding(format!("{what}: the bytes at {at:?} are no canonical run")),
+    }
+    None
+}
+
+#[cfg(test)]
+#[path = "packed_tests.rs"]
+mod tests;
