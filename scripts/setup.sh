@@ -62,6 +62,7 @@ command -v python3 >/dev/null || packages+=(python3)
 if [ ! -x "$VENV/bin/python" ] && ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
     packages+=(python3-venv)
 fi
+{ command -v node && command -v npm; } >/dev/null || packages+=(nodejs npm)
 if [ ${#packages[@]} -gt 0 ]; then install_packages "${packages[@]}"; fi
 
 found=$(redis-server --version | sed -n 's/.* v=\([^ ]*\) .*/\1/p')
@@ -82,6 +83,14 @@ if [ ! -e "$stamp" ]; then
     [ -x "$VENV/bin/python" ] || python3 -m venv "$VENV"
     "$VENV/bin/pip" install --quiet --disable-pip-version-check "redis==$REDIS_PY_VERSION" >&2
     touch "$stamp"
+fi
+
+# The Node.js client of the tests, with what it needs, in the versions that the lock file names.
+node_stamp=tests/node/node_modules/.package-lock.json
+if [ ! -e "$node_stamp" ] || [ tests/node/package-lock.json -nt "$node_stamp" ]; then
+    say "installing the packages of tests/node"
+    (cd tests/node && npm ci --no-audit --no-fund --loglevel=error >&2)
+    touch "$node_stamp"
 fi
 
 hard=$(ulimit -Hn)

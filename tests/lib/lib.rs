@@ -5,6 +5,7 @@
 //! - [`differential`] drives hotredis and Redis with the same commands and compares, [`generate`]
 //!   makes the commands up;
 //! - [`load`] puts many clients on a server and checks every reply;
+//! - [`redis_rs`] is a well-known client library at work;
 //! - [`rng`] makes every random choice repeatable.
 
 pub mod binaries;
@@ -13,6 +14,7 @@ pub mod differential;
 pub mod generate;
 pub mod load;
 pub mod ports;
+pub mod redis_rs;
 pub mod rng;
 pub mod server;
 pub mod value;
