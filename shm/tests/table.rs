@@ -327,6 +327,63 @@ fn every_entry_can_be_drawn_at_random() {
     assert!(table::random_entry(&empty.arena, empty.table, || 1).is_none());
 }
 
+/// In a table whose segments differ in depth, so differ in how likely a random hash is to hit them.
+#[test]
+fn every_entry_is_drawn_as_often() {
+    const EACH: u64 = 300;
+    let mut numbers = Numbers::new(mixed);
+    let mut entries = 0;
+    loop {
+        numbers.insert(entries).unwrap();
+        entries += 1;
+        let mut depths = HashSet::new();
+        table::segments(&numbers.arena, numbers.table, |_, _, depth| {
+            depths.insert(depth);
+        });
+        if entries > 500 && depths.len() > 1 {
+            break;
+        }
+    }
+    let mut state = 1u64;
+    let mut drawn = vec![0u64; entries as usize];
+    for _ in 0..entries * EACH {
+        let random = || {
+            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            mixed(state)
+        };
+        let entry = table::random_entry(&numbers.arena, numbers.table, random).unwrap();
+        drawn[read(&numbers.arena, entry) as usize] += 1;
+    }
+    let expected = EACH as f64;
+    let deviation: f64 = drawn.iter().map(|n| (*n as f64 - expected).powi(2) / expected).sum();
+    // Chi-square with so many degrees of freedom: six standard deviations above what it is in the mean.
+    let freedom = entries as f64 - 1.0;
+    let limit = freedom + 6.0 * (2.0 * freedom).sqrt();
+    assert!(deviation < limit, "chi-square is {deviation}, at most {limit} is credible");
+}
+
+#[test]
+fn a_copy_has_entries_of_its_own() {
+    for entries in [0, 1, 300, 5_000] {
+        let mut numbers = Numbers::new(mixed);
+        (0..entries).for_each(|n| numbers.insert(n).unwrap());
+        let (table, hash) = (numbers.table, numbers.hash);
+        let copied = numbers.arena.transact(|tx| {
+            let copied = table::copy(tx, table, |tx, block| {
+                let n = tx.read(block.cast::<U64>());
+                Ok(tx.alloc_record(n)?.cast())
+            })?;
+            // So that the original's blocks, which the checker would miss, are gone.
+            while table::drain_step(tx, table, 100, |tx, block| tx.free(block))? == Drained::More {}
+            tx.free(table)?;
+            tx.alloc_record(copied)
+        });
+        let copied = Numbers { arena: numbers.arena, table: copied.unwrap(), hash };
+        copied.check(&(0..entries).map(|n| (n, ())).collect());
+        (0..entries).for_each(|n| assert!(copied.find(n).is_some()));
+    }
+}
+
 /// Any number is accepted as a cursor.
 #[test]
 fn a_scan_from_anywhere_ends() {

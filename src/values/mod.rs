@@ -12,6 +12,7 @@ pub mod packed;
 pub mod set;
 pub mod stream;
 pub mod string;
+pub mod table;
 pub mod zset;
 
 use shm::blob::{self, Blob};

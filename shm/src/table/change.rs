@@ -148,7 +148,13 @@ impl Image {
     }
 
     /// Puts an entry just where it was in the segment it comes from.
-    fn place_as_before(&mut self, bucket: u64, slot: usize, home: u64, content: SlotContent) {
+    pub(super) fn place_as_before(
+        &mut self,
+        bucket: u64,
+        slot: usize,
+        home: u64,
+        content: SlotContent,
+    ) {
         self.buckets[bucket as usize][slot + 1] = content.encode();
         if content.displacement > 0 {
             self.buckets[home as usize][0] += 1;

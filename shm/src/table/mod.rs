@@ -23,10 +23,12 @@
 //! cache-line buckets as in Lu et al., "Dash" (2020).
 
 mod change;
+mod copy;
 mod drain;
 mod scan;
 
 pub use change::{insert, remove, replace};
+pub use copy::copy;
 pub use drain::{Drained, drain_step, shrink_step};
 pub use scan::{Scan, for_each, for_each_of, random_entry, scan_step, segment_end, segments};
 pub(crate) use scan::{check_segment, for_each_in};

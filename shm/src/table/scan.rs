@@ -78,7 +78,7 @@ pub fn segments(
 /// Goes through the directory: calls `each` with every segment and the index of its first entry.
 /// `each` gives the segment's depth, by which the next one is found, or `None` to stop. Entries that
 /// a table being drained has lost are passed over.
-fn walk(
+pub(super) fn walk(
     view: &View,
     table: Off<Table>,
     mut each: impl FnMut(u64, Off<SegmentHeader>) -> Option<u32>,
@@ -108,8 +108,8 @@ pub fn for_each(view: &View, table: Off<Table>, mut each: impl FnMut(&View, Off<
     });
 }
 
-/// An entry chosen at random: every entry has a chance, though not exactly the same one. `None` if
-/// the table is empty.
+/// An entry chosen at random, each with the same chance as long as the table is not very sparse. `None`
+/// if the table is empty.
 pub fn random_entry(
     view: &View,
     table: Off<Table>,
@@ -119,15 +119,28 @@ pub fn random_entry(
     if len(view, table) == 0 {
         return None;
     }
+    let depth = view.get(table).depth.get().to_native();
     for _ in 0..TRIES {
         let segment = segment_of(view, table, random());
-        // One slot of the segment: a fair choice among those of segments of equal depth.
+        // A slot of any segment is as likely as any other one: a segment that has more entries in the
+        // directory is refused as much more often.
         let choice = random();
-        let bucket = bucket_at(segment, choice % BUCKETS);
-        let slot = view.get(bucket).slots[(choice >> 32) as usize % SLOTS].get().to_native();
+        let (luck, choice) = (choice >> 32, choice & 0xffff_ffff);
+        let excess = depth - view.get(segment).depth.to_native();
+        if luck & ((1 << excess) - 1) != 0 {
+            continue;
+        }
+        let (bucket, slot) = (choice % BUCKETS, (choice / BUCKETS) as usize % SLOTS);
+        let slot = view.get(bucket_at(segment, bucket)).slots[slot].get().to_native();
         if slot != 0 {
             return Some(SlotContent::decode(slot).entry);
         }
+    }
+    if depth == 0 {
+        let chosen = random() % len(view, table);
+        let mut entries = Vec::new();
+        for_each(view, table, |_, entry| entries.push(entry));
+        return entries.get(chosen as usize).copied();
     }
     // Sparse: the first entry behind a random point, round to the start if need be.
     let mut cursor = (random() % BUCKETS) << PREFIX_BITS | random() >> (64 - PREFIX_BITS);
