@@ -219,6 +219,10 @@ pub const fn combined_fingerprint(user: u64) -> u64 {
             crate::table::Table::LAYOUT,
             crate::table::SegmentHeader::LAYOUT,
             crate::table::Bucket::LAYOUT,
+            crate::tree::Tree::LAYOUT,
+            crate::tree::Node::LAYOUT,
+            crate::tree::Pair::LAYOUT,
+            crate::tree::Branch::LAYOUT,
             crate::blob::Blob::LAYOUT,
         ],
         &[
@@ -234,6 +238,7 @@ pub const fn combined_fingerprint(user: u64) -> u64 {
             ("tag bits", crate::table::TAG_BITS as u64),
             ("displacement", crate::table::MAX_DISPLACEMENT),
             ("part", crate::blob::PART),
+            ("node", crate::tree::ROOM as u64),
             ("user", user),
         ],
     )

@@ -12,7 +12,7 @@
 //! | [`undo`], [`tx`] | the undo log, and transactions: all of a command's writes or none |
 //! | [`alloc`] | size classes, spans, regions; its metadata is changed through transactions too |
 //! | [`grow`] | the thread that allocates memory ahead of need |
-//! | [`table`], [`blob`] | containers: a hash table that grows without a stall, byte strings of any size |
+//! | [`table`], [`tree`], [`blob`] | containers: a hash table that grows without a stall, an ordered tree with ranks, byte strings of any size |
 //! | [`pack`] | runs of small items packed into bytes |
 //! | [`intset`] | sorted integers in a run of bytes, for values that stand in another block |
 //! | [`io`] | the executor's input and output buffers, which no transaction writes |
@@ -35,6 +35,7 @@ pub mod off;
 pub mod pack;
 pub mod record;
 pub mod table;
+pub mod tree;
 pub mod tx;
 pub mod undo;
 

@@ -189,8 +189,7 @@ impl<'a> Tx<'a> {
         order();
     }
 
-    /// Moves `length` bytes within one block in place, logging what is overwritten. The ranges may
-    /// overlap.
+    /// Moves `length` bytes, logging what is overwritten. The ranges may overlap.
     pub fn shift(&mut self, from: Off<u8>, to: Off<u8>, length: usize) -> Result<(), OutOfMemory> {
         self.log_all(to.raw(), length)?;
         self.move_logged(from, to, length);
@@ -397,6 +396,11 @@ impl<'a> Tx<'a> {
     #[inline]
     pub fn is_clean(&self) -> bool {
         self.undo == 0 && self.frees == 0
+    }
+
+    /// Bytes of the undo log that this transaction takes so far.
+    pub fn logged_bytes(&self) -> u64 {
+        self.undo * 8
     }
 
     /// Takes back everything; the transaction stays open.

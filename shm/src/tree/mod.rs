@@ -1,0 +1,97 @@
+//! An ordered tree with ranks: a B+ tree of pairs (64-bit sort key, block).
+//!
+//! The tree knows nothing of what the blocks hold. Pairs ascend by sort key; those with equal keys
+//! are put in order by a closure of the caller's that looks into the blocks.
+//!
+//! ```text
+//! Tree ──▶ node of branches: (first pair, count, child) × 31 at most
+//!            └─▶ ... all leaves at one depth ...
+//!                  └─▶ leaf: pairs (sort key, block) × 31 at most
+//! ```
+//!
+//! - A branch repeats the first pair of its child and counts the pairs below, so a look-up by rank
+//!   costs as much as one by key.
+//! - A lone leaf has room for 3, 7, 15 or 31 pairs, and grows and shrinks among these. With two
+//!   leaves or more, every node has room for 31 entries.
+//! - A full node is split in the middle; at either end of the tree it is split so that it stays
+//!   full, so pairs that come in order leave full leaves behind. A node with less than
+//!   [`LEAST`](change::LEAST) entries is joined with its neighbour, or takes entries from it.
+//! - Leaves are not linked: a [`Cursor`] knows the way that leads to its place, and so to the next.
+//!
+//! Whatever is put into a node or moved in it is logged, so a node holds nothing behind its length
+//! that a rollback would miss.
+
+mod change;
+mod cursor;
+mod node;
+
+pub use change::{drain_step, insert, remove, remove_at, remove_ranks, replace, resort};
+pub use cursor::{Cursor, find, first, last, lower_bound, partition_point, select, upper_bound};
+pub use node::{Branch, MAX_HEIGHT, Node, Pair, ROOM};
+pub(crate) use node::{bytes, entries, first_pair};
+
+use crate::arena::View;
+use crate::off::Off;
+use crate::record;
+use crate::record::{Slot, U64};
+
+record! {
+    /// An ordered tree; stands inside its owner's record.
+    pub struct Tree {
+        /// The root: a leaf if `height` is 0; null while the tree is empty.
+        pub root: Slot<Off<Node>>,
+        /// Pairs in the tree.
+        pub len: Slot<U64>,
+        /// Levels of branches above the leaves.
+        pub height: Slot<U64>,
+    }
+}
+
+impl Tree {
+    /// A tree without pairs; takes no memory beside its record.
+    pub const EMPTY: Tree = Tree {
+        root: Slot::new(Off::NULL),
+        len: Slot::new(U64::from_native(0)),
+        height: Slot::new(U64::from_native(0)),
+    };
+}
+
+/// Number of pairs.
+#[inline(always)]
+pub fn len(view: &View, tree: Off<Tree>) -> u64 {
+    view.get(tree).len.get().to_native()
+}
+
+/// Calls `each` with the sort key and block of every pair, in order.
+pub fn for_each(view: &View, tree: Off<Tree>, mut each: impl FnMut(&View, u64, Off<u8>)) {
+    let mut at = select(view, tree, 0);
+    while let Some((sort, item)) = at.pair(view) {
+        each(view, sort, item);
+        at.advance(view);
+    }
+}
+
+/// Bytes of all the tree's nodes, as allocated. The blocks that the pairs lead to do not count. Looks
+/// at every node of branches, and at no leaf.
+pub fn memory(view: &View, tree: Off<Tree>) -> u64 {
+    let record = view.read(tree);
+    let root = record.root.get();
+    if root.is_null() { 0 } else { memory_below(view, root, record.height.get().to_native()) }
+}
+
+fn memory_below(view: &View, node: Off<Node>, height: u64) -> u64 {
+    let own = crate::alloc::block_size(view, node.cast());
+    let branches = || node::entries::<Branch>(view, node).iter();
+    match height {
+        0 => own,
+        // All leaves below are of one size.
+        1 => own + branches().len() as u64 * leaf_block(),
+        _ => own + branches().map(|it| memory_below(view, it.child, height - 1)).sum::<u64>(),
+    }
+}
+
+/// Bytes of the block of a leaf with room for 31 pairs.
+fn leaf_block() -> u64 {
+    let class = crate::alloc::class_of(bytes(true, ROOM)).expect("a leaf is small");
+    crate::alloc::class_size(class)
+}
