@@ -12,6 +12,7 @@ pub mod keyspace;
 pub mod logging;
 pub mod net;
 pub mod proto;
+pub mod rdb;
 pub mod role;
 pub mod root;
 pub mod session;

@@ -126,6 +126,8 @@ accessors! {
     slowlog_log_slower_than: i64 "slowlog-log-slower-than";
     /// Entries kept in the slow log.
     slowlog_max_len: u64 "slowlog-max-len";
+    /// Whether strings are compressed where values are serialised.
+    rdbcompression: bool "rdbcompression";
     /// Most fields of a hash that is kept as one packed list.
     hash_max_listpack_entries: u64 "hash-max-listpack-entries";
     /// Most bytes of a field or value of such a hash.

@@ -242,7 +242,7 @@ const OBSERVATION: &[Directive] = &[
 const PERSISTENCE: &[Directive] = &[
     directive("save", Kind::Save, "3600 1 300 100 60 10000").inert(),
     directive("dbfilename", Kind::FileName, "dump.rdb").protected().inert(),
-    directive("rdbcompression", Kind::Bool, "yes").inert(),
+    directive("rdbcompression", Kind::Bool, "yes"),
     directive("rdbchecksum", Kind::Bool, "yes").immutable().inert(),
     directive("rdb-del-sync-files", Kind::Bool, "no").inert(),
     directive("rdb-save-incremental-fsync", Kind::Bool, "yes").inert(),

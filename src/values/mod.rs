@@ -9,6 +9,7 @@ pub mod hash;
 pub mod lcs;
 pub mod list;
 pub mod packed;
+pub mod serial;
 pub mod set;
 pub mod stream;
 pub mod string;
