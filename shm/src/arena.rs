@@ -224,6 +224,9 @@ pub const fn combined_fingerprint(user: u64) -> u64 {
             crate::tree::Pair::LAYOUT,
             crate::tree::Branch::LAYOUT,
             crate::blob::Blob::LAYOUT,
+            crate::deque::Deque::LAYOUT,
+            crate::deque::Bounds::LAYOUT,
+            crate::deque::Chunk::LAYOUT,
         ],
         &[
             ("format", FORMAT as u64),

@@ -13,6 +13,7 @@
 //! | [`alloc`] | size classes, spans, regions; its metadata is changed through transactions too |
 //! | [`grow`] | the thread that allocates memory ahead of need |
 //! | [`table`], [`tree`], [`blob`] | containers: a hash table that grows without a stall, an ordered tree with ranks, byte strings of any size |
+//! | [`deque`] | linked lists of chunks of packed items |
 //! | [`pack`] | runs of small items packed into bytes |
 //! | [`intset`] | sorted integers in a run of bytes, for values that stand in another block |
 //! | [`io`] | the executor's input and output buffers, which no transaction writes |
@@ -24,6 +25,7 @@ pub mod alloc;
 pub mod arena;
 pub mod blob;
 pub mod check;
+pub mod deque;
 pub mod error;
 pub mod grow;
 pub mod header;

@@ -113,6 +113,16 @@ fn no_block(block: u64) -> ! {
     panic!("no block in use begins at {block:#x}: it was freed before, or the arena is damaged")
 }
 
+/// The largest size of a block that is not larger than `bytes`, and at least the smallest one.
+pub fn largest_within(bytes: u64) -> u64 {
+    let first_large = SPAN - HEADER_BYTES;
+    if bytes >= first_large {
+        return bytes - (bytes + HEADER_BYTES) % SPAN;
+    }
+    let classes = (0..CLASS_COUNT).rev();
+    classes.map(class_size).find(|size| *size <= bytes).unwrap_or(class_size(0))
+}
+
 /// Usable bytes of a block in use.
 ///
 /// # Panics

@@ -2,7 +2,9 @@
 
 use super::Checker;
 use crate::blob::{self, Blob};
+use crate::deque::{self, Chunk, Deque};
 use crate::off::Off;
+use crate::pack;
 use crate::table::{self, SegmentHeader, Table};
 
 /// Marks the blocks of a table and gives every entry to `each`, which marks it in turn. A table that
@@ -97,4 +99,48 @@ pub fn mark_blob(checker: &mut Checker<'_>, at: Off<Blob>, what: &str) {
             }
         }
     }
+}
+
+/// Marks the chunks of a deque, and proves that they are linked both ways, that none is empty, that
+/// their runs are canonical, and that all counts are right.
+pub fn mark_deque(checker: &mut Checker<'_>, at: Off<Deque>, what: &str) {
+    let record = checker.view().read(at);
+    let (mut chunk, mut previous) = (record.head.get(), Off::NULL);
+    let (mut items, mut chunks) = (0, 0);
+    while !chunk.is_null() {
+        if !checker.mark(chunk, size_of::<Chunk>() as u64, what) {
+            return;
+        }
+        if checker.view().get(chunk).previous.get() != previous {
+            checker.finding(format!("{what}: chunk {chunk:?} is not linked back to {previous:?}"));
+        }
+        items += check_chunk(checker, chunk, what);
+        chunks += 1;
+        (chunk, previous) = (checker.view().get(chunk).next.get(), chunk);
+    }
+    if record.tail.get() != previous {
+        checker.finding(format!("{what}: the last chunk is {previous:?}, not the tail"));
+    }
+    checker.compare(&format!("{what}: items"), items, record.len.get().to_native());
+    checker.compare(&format!("{what}: chunks"), chunks, record.chunks.get().to_native());
+}
+
+/// Looks at one chunk, whose block may be read; gives the number of its items.
+fn check_chunk(checker: &mut Checker<'_>, chunk: Off<Chunk>, what: &str) -> u64 {
+    let view = checker.view();
+    let record = view.get(chunk);
+    let bounds = record.bounds.get();
+    let noted = u64::from(bounds.len.to_native());
+    let block = crate::alloc::block_size(view, chunk.cast());
+    checker.compare(&format!("{what}: bytes of {chunk:?}"), block, record.size.to_native().into());
+    let (start, end) = (u64::from(bounds.start.to_native()), u64::from(bounds.end.to_native()));
+    if start < size_of::<Chunk>() as u64 || start >= end || end > block {
+        checker.finding(format!("{what}: the run of {chunk:?} is {start}..{end} of {block} bytes"));
+        return noted;
+    }
+    match pack::validate(deque::run_of(view, chunk)) {
+        Some(items) => checker.compare(&format!("{what}: items of {chunk:?}"), items as u64, noted),
+        None => checker.finding(format!("{what}: {chunk:?} holds no canonical run")),
+    }
+    noted
 }

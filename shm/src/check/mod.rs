@@ -1,15 +1,15 @@
 //! The checker: proves that every block in use is reached exactly once, and every count right.
 //!
 //! Whoever knows the roots calls [`Checker::mark`] for every block it reaches; containers mark their
-//! own blocks ([`mark_table`], [`mark_tree`], [`mark_blob`]). [`Checker::finish`] then compares with the allocator's
-//! books. Nothing is changed, and nothing that stands in the arena is believed before it was
-//! compared with the bounds: a damaged arena gives findings, not a panic.
+//! own blocks ([`mark_table`], [`mark_tree`], [`mark_blob`], [`mark_deque`]). [`Checker::finish`] then
+//! compares with the allocator's books. Nothing is changed, and nothing that stands in the arena is
+//! believed before it was compared with the bounds: a damaged arena gives findings, not a panic.
 
 mod books;
 mod containers;
 mod tree;
 
-pub use containers::{mark_blob, mark_table};
+pub use containers::{mark_blob, mark_deque, mark_table};
 pub use tree::mark_tree;
 
 use std::sync::atomic::Ordering;
