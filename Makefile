@@ -51,7 +51,7 @@ bars: setup build-pair ## the upgrade bars: 9,050 connections, an upgrade every 
 	cargo build --quiet --release --package hotredis-tests --bin hotredis-bars
 	$(LIMITS) target/release/hotredis-bars $(ARGS)
 
-bench: setup build ## CPU time per request and throughput beside redis-server: a table, and target/bench/*.json
+bench: setup build ## CPU time, memory by type and stalls beside redis-server: tables, and target/bench/*.json
 	$(LIMITS) python3 scripts/bench.py $(ARGS)
 
 fuzz: setup ## drive hotredis and redis-server with the same random commands until stopped

@@ -1,16 +1,20 @@
 #!/usr/bin/env python3
-"""CPU time per request and throughput of hotredis beside redis-server, in one run.
+"""hotredis beside redis-server, in one run: CPU time per request, memory by type, and stalls.
 
-Both servers are up the whole time; redis-benchmark drives one, then the other, the order alternating from round to
-round. CPU time is user and system time of every process of a server (of hotredis: the keeper and its generations),
-read from the processes' CPU clocks to the nanosecond. Needs Python's standard library only.
+    scripts/bench.py                                     everything: about twenty minutes
+    scripts/bench.py --only cpu --tests get,zadd         CPU time and throughput of these
+    scripts/bench.py --command 'HSET h f v'              of any command (may be given several times)
+    scripts/bench.py --only memory --types hash,set      memory of these types
+    scripts/bench.py --quick                             one round and a tenth of everything, to see that all works
 
-    scripts/bench.py                                     get,set,incr,mset at -P 1, 16, 64; five rounds
-    scripts/bench.py --tests get,set --pipelines 16      only these
-    scripts/bench.py --command 'HSET h f v'              any command (may be given several times)
-    scripts/bench.py --quick                             one short round, to see that everything works
+CPU time: both servers are up the whole time; redis-benchmark drives one, then the other, the order alternating from round
+to round. It is user and system time of every process of a server (of hotredis: the keeper and its generations), read from
+the processes' CPU clocks to the nanosecond. Memory: a million small values and one value of a million elements, on fresh
+servers; what the server says its data takes, and what the system gave it for them. Stalls: what single commands cost the
+thread that runs them while such a value grows and is dropped.
 
-The table goes to stdout, everything measured to target/bench/<time>.json and target/bench/latest.json.
+Needs Python's standard library only. The tables go to stdout, everything measured to target/bench/<time>.json and
+target/bench/latest.json.
 """
 
 import argparse
@@ -19,167 +23,65 @@ import os
 import platform
 import shlex
 import shutil
-import signal
-import socket
-import statistics
-import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
+from benchmark import cpu, memory, stalls
+from benchmark.servers import Server, progress
+
 ROOT = Path(__file__).resolve().parent.parent
-# Requests of one measurement by depth of the pipeline: about a second each.
-REQUESTS = {1: 100_000, 16: 1_000_000, 64: 2_000_000}
-
-
-class Server:
-    """A server on a private port, with a directory of its own."""
-
-    def __init__(self, name, command):
-        self.name = name
-        self.port = free_port()
-        self.dir = tempfile.mkdtemp(prefix=f"bench-{name}-")
-        self.log = open(Path(self.dir) / "log", "wb")
-        words = [word.format(port=self.port, dir=self.dir) for word in command]
-        self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
-        deadline = time.monotonic() + 20
-        while not self.answers():
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                tail = Path(self.log.name).read_text(errors="replace")[-2000:]
-                self.stop()
-                sys.exit(f"bench: {name} did not start ({shlex.join(words)}):\n{tail}")
-            time.sleep(0.02)
-
-    def answers(self):
-        try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
-                connection.sendall(b"PING\r\n")
-                return connection.recv(16).startswith(b"+PONG")
-        except OSError:
-            return False
-
-    def cpu_ns(self):
-        """CPU time so far of the server's process and of all that it started."""
-        return sum(process_cpu_ns(pid) for pid in [self.process.pid, *descendants(self.process.pid)])
-
-    def stop(self):
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            try:
-                self.process.wait(timeout=20)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-        self.log.close()
-        shutil.rmtree(self.dir, ignore_errors=True)
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def process_cpu_ns(pid):
-    # The clock id of another process's CPU time, as clock_getcpuclockid(3) makes it.
-    return time.clock_gettime_ns((~pid << 3) | 2)
-
-
-def descendants(pid):
-    found = []
-    for thread in Path(f"/proc/{pid}/task").iterdir():
-        for child in (thread / "children").read_text().split():
-            found += [int(child), *descendants(int(child))]
-    return found
-
-
-def measure(server, case, pipeline, requests, clients):
-    """Runs one redis-benchmark; returns its throughput and the server's CPU time per request."""
-    words = ["redis-benchmark", "-p", str(server.port), "-c", str(clients), "-P", str(pipeline)]
-    words += ["-n", str(requests), "--csv", *case]
-    before = server.cpu_ns()
-    done = subprocess.run(words, capture_output=True, text=True, timeout=600)
-    cpu = server.cpu_ns() - before
-    lines = done.stdout.strip().splitlines()
-    if done.returncode != 0 or len(lines) != 2 or "rror" in done.stderr:
-        sys.exit(f"bench: {shlex.join(words)} against {server.name} failed:\n{done.stdout}{done.stderr}")
-    fields = [field.strip('"') for field in lines[1].rsplit(",", 7)]
-    return {"cpu_us": cpu / requests / 1e3, "rps": float(fields[1]), "p50_ms": float(fields[4]), "p99_ms": float(fields[6])}
-
-
-def progress(text):
-    if sys.stderr.isatty():
-        print(f"\r{text:<78}", end="", file=sys.stderr, flush=True)
-
-
-def run(arguments, servers, cases):
-    results = []
-    for label, case in cases:
-        for pipeline in arguments.pipelines:
-            requests = arguments.requests or REQUESTS.get(pipeline, 1_000_000)
-            if arguments.quick:
-                requests //= 10
-            rounds = []
-            for number in range(arguments.rounds):
-                progress(f"{label} -P {pipeline}: round {number + 1} of {arguments.rounds}")
-                order = servers if number % 2 == 0 else servers[::-1]
-                rounds.append({s.name: measure(s, case, pipeline, requests, arguments.clients) for s in order})
-            results.append({"command": label, "pipeline": pipeline, "requests": requests, "rounds": rounds})
-    progress("")
-    if sys.stderr.isatty():
-        print("\r", end="", file=sys.stderr)
-    return results
-
-
-def median(result, server, field):
-    return statistics.median(each[server][field] for each in result["rounds"])
-
-
-def ratio(result, field, ours, theirs):
-    """The median of the ratios round by round: what both servers suffered alike cancels out."""
-    return statistics.median(each[ours][field] / each[theirs][field] for each in result["rounds"])
-
-
-def print_table(results, ours, theirs):
-    print(f"{'':22}  {'server CPU time per request (us)':^34}  {'requests per second':^34}")
-    print(f"{'command':16} {'-P':>4}   {theirs:>12} {ours:>12} {'ratio':>7}   {theirs:>12} {ours:>12} {'ratio':>7}")
-    for result in results:
-        result["cpu_ratio"] = ratio(result, "cpu_us", ours, theirs)
-        result["rps_ratio"] = ratio(result, "rps", ours, theirs)
-        cells = [median(result, name, "cpu_us") for name in (theirs, ours)]
-        rates = [median(result, name, "rps") for name in (theirs, ours)]
-        print(
-            f"{result['command'][:16]:16} {result['pipeline']:4}   "
-            f"{cells[0]:12.3f} {cells[1]:12.3f} {result['cpu_ratio']:7.2f}   "
-            f"{rates[0]:12,.0f} {rates[1]:12,.0f} {result['rps_ratio']:7.2f}"
-        )
-    worst = max(results, key=lambda result: result["cpu_ratio"])
-    holds = "holds" if worst["cpu_ratio"] <= 1 else "FAILS"
-    print(
-        f"\n{holds}: at most {theirs}'s CPU time per request; the worst ratio is "
-        f"{worst['cpu_ratio']:.2f}, of {worst['command']} at -P {worst['pipeline']}"
-    )
+PARTS = ["cpu", "memory", "stalls"]
 
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--tests", default="get,set,incr,mset", help="redis-benchmark's own tests, with commas")
-    parser.add_argument("--command", action="append", default=[], help="another command, in its words")
+    parser.add_argument("--only", default=",".join(PARTS), help="parts to measure, with commas")
+    parser.add_argument("--tests", help=f"tests of CPU time, with commas: {','.join(cpu.CASES)}")
+    parser.add_argument("--command", action="append", default=[], help="another command to test, in its words")
+    parser.add_argument("--types", help="types whose memory and stalls are measured, with commas")
     parser.add_argument("--pipelines", default="1,16,64", help="depths of the pipeline, with commas")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--requests", type=int, help="requests of each measurement (default: about a second's)")
+    parser.add_argument("--values", type=int, default=1_000_000, help="values, or elements of one, for memory and stalls")
     parser.add_argument("--keyspace", type=int, help="random keys out of so many (redis-benchmark -r; default: one key)")
     parser.add_argument("--binary", default=str(ROOT / "target/release/hotredis"), help="the hotredis to measure")
     parser.add_argument("--redis", default="redis-server", help="the server to compare with")
     parser.add_argument("--against-itself", action="store_true", help="redis-server in both places, to see the noise")
-    parser.add_argument("--quick", action="store_true", help="one round, a tenth of the requests")
+    parser.add_argument("--quick", action="store_true", help="one round, a tenth of the requests and values")
     arguments = parser.parse_args()
     arguments.pipelines = [int(depth) for depth in arguments.pipelines.split(",")]
+    arguments.only = arguments.only.split(",")
+    arguments.types = arguments.types.split(",") if arguments.types else None
+    unknown = [part for part in arguments.only if part not in PARTS]
+    if unknown:
+        parser.error(f"no part is called {unknown[0]}: there are {', '.join(PARTS)}")
     if arguments.quick:
         arguments.rounds = 1
     return arguments
+
+
+def cases_of(arguments):
+    tests = arguments.tests.split(",") if arguments.tests else [] if arguments.command else list(cpu.CASES)
+    unknown = [test for test in tests if test not in cpu.CASES]
+    if unknown:
+        sys.exit(f"bench: no test is called {unknown[0]}: there are {', '.join(cpu.CASES)}")
+    return [cpu.CASES[test] for test in tests] + [cpu.Case(each, shlex.split(each)) for each in arguments.command]
+
+
+def measure_cpu(arguments, start):
+    servers = []
+    try:
+        for make in start:
+            servers.append(make())
+        for server in servers:
+            # Whatever a server does once at first is done.
+            cpu.measure(server, cpu.CASES["set"], 16, 100_000, arguments.clients)
+        return cpu.run(arguments, servers, cases_of(arguments))
+    finally:
+        for server in servers:
+            server.stop()
 
 
 def main():
@@ -192,30 +94,28 @@ def main():
     for program in (redis[0], ours[0], "redis-benchmark"):
         if not shutil.which(program):
             sys.exit(f"bench: {program} is not there; `make setup build` makes what is missing")
-    random_keys = ["-r", str(arguments.keyspace)] if arguments.keyspace else []
-    tests = [test for test in arguments.tests.split(",") if test]
-    cases = [(test, [*random_keys, "-t", test]) for test in tests]
-    cases += [(command, [*random_keys, *shlex.split(command)]) for command in arguments.command]
-    servers = []
-    try:
-        servers.append(Server("redis-server", redis))
-        servers.append(Server(name, ours))
-        for server in servers:
-            # GET finds something, and whatever a server does once at first is done.
-            measure(server, [*random_keys, "-t", "set"], 16, 100_000, arguments.clients)
-        results = run(arguments, servers, cases)
-    finally:
-        for server in servers:
-            server.stop()
-    print_table(results, name, "redis-server")
-    out = ROOT / "target/bench"
-    out.mkdir(parents=True, exist_ok=True)
+    start = [lambda: Server("redis-server", redis), lambda: Server(name, ours)]
+    measures = {
+        "cpu": (lambda: measure_cpu(arguments, start), cpu.print_table),
+        "memory": (lambda: memory.run(arguments, start), memory.print_table),
+        "stalls": (lambda: stalls.run(arguments, start), stalls.print_table),
+    }
     record = {
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "machine": {"cpus": os.cpu_count(), "kernel": platform.release()},
         "arguments": vars(arguments),
-        "results": results,
     }
+    for part in arguments.only:
+        measure, print_table = measures[part]
+        results = measure()
+        progress("")
+        if sys.stderr.isatty():
+            print("\r", end="", file=sys.stderr)
+        print_table(results, name, "redis-server")
+        print(flush=True)
+        record[part] = results
+    out = ROOT / "target/bench"
+    out.mkdir(parents=True, exist_ok=True)
     path = out / f"{record['time'].replace(':', '')}.json"
     for target in (path, out / "latest.json"):
         target.write_text(json.dumps(record, indent=1) + "\n")
