@@ -92,7 +92,7 @@ fn copy(cx: &mut Cx<'_>) -> Outcome {
     let expiry = cx.entry(&found).expiry();
     let fresh = values::copy(&mut cx.tx, found.entry, target, expiry)?;
     let copied = fresh.off().cast();
-    entry::touch(&mut cx.tx, copied, cx.state.now_seconds());
+    cx.touch_first(copied);
     cx.add_in(database, index, &old, copied)?;
     cx.changed_in(index, target)?;
     cx.notify_in(index, class::GENERIC, "copy_to", target)?;

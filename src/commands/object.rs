@@ -3,6 +3,7 @@
 use super::help;
 use super::spec::{CommandSpec, acl, at, cmd, container, flag, key};
 use crate::executor::{Cx, Fail, Outcome};
+use crate::keyspace::access::{self, Policy};
 use crate::keyspace::{EntryView, Found};
 use crate::values::string::{self, Content};
 
@@ -49,24 +50,17 @@ fn encoding(cx: &mut Cx<'_>) -> Outcome {
     Ok(())
 }
 
-/// Whether the policy of `maxmemory` counts how often keys are used, instead of when.
-fn counts_use(cx: &Cx<'_>) -> bool {
-    cx.state.config.maxmemory_policy().ends_with("-lfu")
-}
-
 /// `OBJECT FREQ key`: get the logarithmic access frequency counter of a Redis object.
 fn freq(cx: &mut Cx<'_>) -> Outcome {
-    if look(cx)?.is_none() {
-        return Ok(());
-    }
-    if !counts_use(cx) {
+    let Some(found) = look(cx)? else { return Ok(()) };
+    let Policy::Frequency(frequency) = cx.state.access else {
         return Err("ERR An LFU maxmemory policy is not selected, access frequency not tracked. \
              Please note that when switching between policies at runtime LRU and LFU data will \
              take some time to adjust."
             .into());
-    }
-    // Without eviction nothing needs the counter, so none is kept.
-    cx.reply.integer(0);
+    };
+    let counter = frequency.counter(cx.entry(&found).access(), cx.now_ms());
+    cx.reply.integer(counter.into());
     Ok(())
 }
 
@@ -79,7 +73,7 @@ fn help_text(cx: &mut Cx<'_>) -> Outcome {
 /// `OBJECT IDLETIME key`: get the time since a Redis object was last accessed.
 fn idletime(cx: &mut Cx<'_>) -> Outcome {
     let Some(found) = look(cx)? else { return Ok(()) };
-    if counts_use(cx) {
+    if cx.state.access != Policy::Time {
         return Err("ERR An LFU maxmemory policy is selected, idle time not tracked. Please note \
              that when switching between policies at runtime LRU and LFU data will take some time \
              to adjust."
@@ -92,10 +86,7 @@ fn idletime(cx: &mut Cx<'_>) -> Outcome {
 
 /// Seconds since a key was used.
 pub(super) fn idle_seconds(cx: &Cx<'_>, found: &Found) -> i64 {
-    let now = (cx.now_ms() / 1000) as u32;
-    let idle = now.wrapping_sub(cx.entry(found).access());
-    // The clock may have been set back.
-    i64::from(idle as i32).max(0)
+    access::idle_seconds(cx.entry(found).access(), cx.now_ms())
 }
 
 /// `OBJECT REFCOUNT key`: get the number of references to the value of the key.

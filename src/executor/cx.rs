@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use rand::Rng;
 use shm::{Fresh, Off, OutOfMemory, Tx, U64, field};
 
 use super::args::Args;
@@ -9,7 +10,7 @@ use super::events::class;
 use super::output::Output;
 use super::state::{Action, Finding, State};
 use crate::commands::table::Command;
-use crate::keyspace::{self, Database, Entry, EntryView, Found, entry};
+use crate::keyspace::{self, Database, Entry, EntryView, Found, access, entry};
 use crate::proto::reply::{Protocol, Reply, Sink};
 use crate::root::{Counters, Root};
 use crate::session::{Session, tracking, watch};
@@ -201,10 +202,30 @@ impl<'a> Cx<'a> {
     pub fn open(&mut self, name: &'a [u8]) -> Result<Key<'a>, Fail> {
         let key = self.peek(name)?;
         if let Some(found) = key.found {
-            let seconds = self.state.now_seconds();
-            entry::touch(&mut self.tx, found.entry, seconds);
+            self.touch(found.entry);
         }
         Ok(key)
+    }
+
+    /// Notes that an entry is used.
+    #[inline(always)]
+    fn touch(&mut self, off: Off<Entry>) {
+        let State { access, now_ms, random, .. } = &mut *self.state;
+        let word = match access {
+            // What is there need not be read.
+            access::Policy::Time => access.first(*now_ms),
+            _ => {
+                let word = EntryView::new(&self.tx, off).access();
+                access.used(word, *now_ms, || random.next_u64())
+            }
+        };
+        entry::touch(&mut self.tx, off, word);
+    }
+
+    /// Notes the first use of an entry that is new.
+    pub fn touch_first(&mut self, off: Off<Entry>) {
+        let word = self.state.access.first(self.state.now_ms);
+        entry::touch(&mut self.tx, off, word);
     }
 
     /// Looks a key up without counting or noting its use. A key that has expired is removed.
@@ -285,14 +306,18 @@ impl<'a> Cx<'a> {
     /// as a new key. The key is invalid afterwards.
     pub fn put(&mut self, key: &Key<'_>, fresh: Fresh) -> Result<Off<Entry>, Fail> {
         let off = fresh.off().cast();
+        let mut word = self.state.access.first(self.state.now_ms);
         match &key.found {
             Some(found) => {
+                if matches!(self.state.access, access::Policy::Frequency(_)) {
+                    // The key is counted, whatever value it has.
+                    word = EntryView::new(&self.tx, found.entry).access();
+                }
                 keyspace::replace(&mut self.tx, self.database, key.hash, found, off)?;
             }
             None => self.add_in(self.database, self.database_index, key, off)?,
         }
-        let seconds = self.state.now_seconds();
-        entry::touch(&mut self.tx, off, seconds);
+        entry::touch(&mut self.tx, off, word);
         Ok(off)
     }
 

@@ -6,6 +6,7 @@ use rand::{Rng, SeedableRng};
 use shm::{Off, View};
 
 use crate::config::{ConfigValues, Id};
+use crate::keyspace::access;
 use crate::root::Root;
 use crate::session::{Session, tracking};
 use crate::statistics::Ledger;
@@ -66,6 +67,8 @@ pub struct State {
     pub addresses: Vec<String>,
     /// `maxmemory`, 0 for none; read for every command.
     pub maxmemory: u64,
+    /// How the use of keys is noted; read for every command.
+    pub access: access::Policy,
     /// Whether a password is set; read for every command.
     pub password: bool,
     /// Asks the system for descriptors for so many clients; if it has too few, for how many it has.
@@ -135,6 +138,7 @@ impl State {
             serving_since_us: crate::util::time::monotonic_us(),
             addresses: Vec::new(),
             maxmemory: 0,
+            access: access::Policy::Time,
             password: false,
             allow_clients: |_| Ok(()),
             ledger: Ledger::default(),
@@ -174,6 +178,14 @@ impl State {
     /// Takes over what is read for every command from the configuration.
     pub fn apply_config(&mut self) {
         self.maxmemory = self.config.maxmemory();
+        self.access = if self.config.maxmemory_policy().ends_with("-lfu") {
+            access::Policy::Frequency(access::Frequency {
+                log_factor: self.config.lfu_log_factor(),
+                decay_minutes: self.config.lfu_decay_time(),
+            })
+        } else {
+            access::Policy::Time
+        };
         self.password = !self.config.requirepass().is_empty();
         self.events = super::events::wanted(self.config.notify_keyspace_events());
     }
@@ -203,12 +215,6 @@ impl State {
         self.pending = tracking::Pending::default();
         self.ledger.forget_time();
         self.current = Off::NULL;
-    }
-
-    /// The present second of the wall clock, cut to 32 bits: what entries note of their use.
-    #[inline(always)]
-    pub fn now_seconds(&self) -> u32 {
-        (self.now_ms / 1000) as u32
     }
 
     /// A random 64-bit number.

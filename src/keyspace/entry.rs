@@ -18,7 +18,7 @@ record! {
         pub flags: u8,
         /// Unused.
         pub reserved: [u8; 2],
-        /// When it was used last: seconds of the wall clock, cut to 32 bits.
+        /// What is noted of its use: see [`access`](super::access).
         pub access: Hint<U32>,
         /// Bytes of the key.
         pub key_len: U32,
@@ -305,7 +305,7 @@ impl<'a> EntryView<'a> {
         block - self.key_start() - u64::from(self.header.key_len.to_native())
     }
 
-    /// When the entry was used last, in seconds of the wall clock (32 bits).
+    /// What is noted of the entry's use: see [`access`](super::access).
     pub fn access(&self) -> u32 {
         self.header.access.get().to_native()
     }
@@ -338,10 +338,10 @@ pub fn set_kind(
     Ok(())
 }
 
-/// Notes that the entry was used.
+/// Notes something else of the entry's use: see [`access`](super::access).
 #[inline(always)]
-pub fn touch(tx: &mut Tx<'_>, entry: Off<Entry>, seconds: u32) {
-    tx.hint(field!(entry, Entry.access), U32::from_native(seconds));
+pub fn touch(tx: &mut Tx<'_>, entry: Off<Entry>, word: u32) {
+    tx.hint(field!(entry, Entry.access), U32::from_native(word));
 }
 
 /// Copies an entry, with another expiry slot, without what hangs on its value: the new block takes

@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows commands or replies. Every function works within the caller's transaction.
 
+pub mod access;
 pub mod check;
 pub mod entry;
 pub mod expire;

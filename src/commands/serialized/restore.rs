@@ -2,6 +2,8 @@
 
 use crate::executor::events::class;
 use crate::executor::{Cx, Fail, Outcome, error};
+use crate::keyspace::access::{self, Policy};
+use crate::keyspace::entry;
 use crate::rdb;
 use crate::values::serial;
 
@@ -81,7 +83,16 @@ pub(super) fn restore(cx: &mut Cx<'_>) -> Outcome {
         return Ok(());
     }
     let fresh = serial::load(&mut cx.tx, name, expiry, &object, &cx.state.config)?;
-    cx.put(&key, fresh)?;
+    let entry = cx.put(&key, fresh)?;
+    let word = match cx.state.access {
+        Policy::Time => access::idle_for(options.idle.unwrap_or(0), cx.now_ms()),
+        Policy::Frequency(_) => match options.frequency {
+            Some(counter) => access::with_counter(counter, cx.now_ms()),
+            // The old value's counter is not this one's.
+            None => cx.state.access.first(cx.now_ms()),
+        },
+    };
+    entry::touch(&mut cx.tx, entry, word);
     cx.changed(name)?;
     cx.notify(class::GENERIC, "restore", name)?;
     cx.reply.ok();
