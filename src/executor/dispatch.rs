@@ -101,6 +101,8 @@ pub fn call(cx: &mut Cx<'_>) -> Outcome {
     cx.state.ledger.called(&mut cx.tx, cx.root, command);
     if cx.dirty != dirty {
         cx.count(field!(counters, Counters.dirty), cx.dirty - dirty);
+        // Counted: `EXEC` does not count what its commands have.
+        cx.dirty = dirty;
     }
     let root = cx.tx.get(cx.root);
     if root.monitors.get().to_native() > 0 {

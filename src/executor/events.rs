@@ -104,3 +104,105 @@ fn publish(
     }
     Ok(own)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::Server;
+
+    /// A server whose second client hears every event of these classes.
+    fn server(classes: &str) -> (Server, usize, usize) {
+        let mut server = Server::new();
+        let (client, listener) = (server.connect(), server.connect());
+        server.line(client, &format!("CONFIG SET notify-keyspace-events {classes}"));
+        server.line(listener, "PSUBSCRIBE __key*__:*");
+        (server, client, listener)
+    }
+
+    /// The channels and messages that a client has received, in short.
+    fn heard(server: &mut Server, client: usize) -> Vec<String> {
+        let text = server.text(client);
+        let words: Vec<&str> = text.split("\r\n").filter(|w| !w.starts_with(['*', '$'])).collect();
+        let messages = words.split(|word| *word == "pmessage").skip(1);
+        messages.map(|m| format!("{} {}", m[1].trim_start_matches("__key"), m[2])).collect()
+    }
+
+    #[test]
+    fn events_go_to_the_key_and_then_to_the_event() {
+        let (mut server, client, listener) = server("KEA");
+        server.line(client, "SET k v EX 100");
+        let expected =
+            ["space@0__:k set", "event@0__:set k", "space@0__:k expire", "event@0__:expire k"];
+        assert_eq!(heard(&mut server, listener), expected);
+        server.line(client, "MOVE k 3");
+        let expected = [
+            "space@0__:k move_from",
+            "event@0__:move_from k",
+            "space@3__:k move_to",
+            "event@3__:move_to k",
+        ];
+        assert_eq!(heard(&mut server, listener), expected);
+        server.check();
+    }
+
+    #[test]
+    fn what_was_not_asked_for_is_not_told() {
+        for (classes, told) in [("Eg", true), ("E$", false), ("A", false), ("", false)] {
+            let (mut server, client, listener) = server(classes);
+            server.line(client, "SET k v");
+            heard(&mut server, listener);
+            server.line(client, "DEL k");
+            assert_eq!(!heard(&mut server, listener).is_empty(), told, "{classes}");
+        }
+    }
+
+    #[test]
+    fn exec_tells_of_each_command_and_discard_of_none() {
+        let (mut server, client, listener) = server("EAmn");
+        for line in ["MULTI", "SET k 1", "INCRBY k x", "GET none", "EXEC"] {
+            server.line(client, line);
+        }
+        let expected = ["event@0__:new k", "event@0__:set k", "event@0__:keymiss none"];
+        assert_eq!(heard(&mut server, listener), expected);
+        for line in ["MULTI", "DEL k", "DISCARD"] {
+            server.line(client, line);
+        }
+        assert_eq!(heard(&mut server, listener), [""; 0]);
+    }
+
+    #[test]
+    fn a_command_that_fails_has_found_what_it_found() {
+        let (mut server, client, listener) = server("EAm");
+        server.line(client, "SET text x");
+        server.line(client, "SET old v PX 1");
+        let set_at = crate::util::time::unix_time_ms();
+        heard(&mut server, listener);
+        while crate::util::time::unix_time_ms() <= set_at + 1 {}
+        let reply = server.line(client, "LCS old text IDX LEN");
+        assert!(reply.starts_with("-ERR"), "{reply}");
+        let told = heard(&mut server, listener);
+        assert_eq!(told, ["event@0__:expired old", "event@0__:keymiss old"]);
+        server.check();
+    }
+
+    #[test]
+    fn keys_that_expire_by_themselves_are_told_of() {
+        let (mut server, client, listener) = server("Ex");
+        server.line(client, "SET k v PX 1");
+        let mut told = Vec::new();
+        while told.is_empty() {
+            server.round();
+            told = heard(&mut server, listener);
+        }
+        assert_eq!(told, ["event@0__:expired k"]);
+        server.check();
+    }
+
+    #[test]
+    fn a_listener_hears_of_its_own_doings_before_their_reply() {
+        let (mut server, client, _) = server("EA");
+        server.line(client, "HELLO 3");
+        server.line(client, "PSUBSCRIBE *");
+        let text = server.line(client, "SET k v");
+        assert!(text.starts_with(">4\r\n$8\r\npmessage") && text.ends_with("+OK\r\n"), "{text}");
+    }
+}

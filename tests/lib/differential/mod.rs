@@ -13,6 +13,7 @@
 //!
 //! A mismatch is cut down to a short list of steps by [`shrink`] and printed as `redis-cli` lines.
 
+pub mod events;
 pub mod mask;
 pub mod run;
 pub mod shrink;

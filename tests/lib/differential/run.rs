@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use super::events::Heard;
 use super::mask::{self, Mask, same_events};
 use super::side::{Event, Names, Side};
 use super::state::{DATABASES, differences, state};
@@ -19,14 +20,18 @@ const DIRECTIVES: [(&str, &str); 2] =
     [("enable-debug-command", "yes"), ("proto-max-bulk-len", "1048576")];
 
 /// What episodes may change with CONFIG SET, and what it is between episodes.
-pub const DEFAULTS: [(&str, &str); 6] = [
+pub const DEFAULTS: [(&str, &str); 7] = [
     ("requirepass", ""),
     ("proto-max-bulk-len", "1048576"),
     ("timeout", "0"),
     ("maxclients", "1000"),
     ("tcp-keepalive", "300"),
     ("maxmemory", "0"),
+    ("notify-keyspace-events", ""),
 ];
+
+/// The number of the connection that listens to keyspace events: it comes behind the others.
+const LISTENER: usize = CLIENTS;
 
 /// Where the servers differed.
 #[derive(Debug, Clone)]
@@ -67,6 +72,8 @@ pub struct Pair {
     upgrades: usize,
     /// For each connection, the masks of the commands queued in its MULTI.
     queued: Vec<Queued>,
+    /// Expiries that the listener has heard of in another order on each side.
+    expired: Heard,
 }
 
 impl Pair {
@@ -94,6 +101,7 @@ impl Pair {
             builds: Vec::new(),
             upgrades: 0,
             queued: Vec::new(),
+            expired: Heard::default(),
         };
         pair.ensure_running();
         pair
@@ -116,7 +124,8 @@ impl Pair {
     /// # Panics
     /// If even a fresh server cannot be used.
     pub fn reset(&mut self) {
-        self.queued = vec![Queued::default(); CLIENTS];
+        self.queued = vec![Queued::default(); CLIENTS + 1];
+        self.expired = Heard::default();
         for attempt in 0..2 {
             self.ensure_running();
             let mut failure = None;
@@ -168,6 +177,7 @@ impl Pair {
                 Step::Scan { db, options } => self.scan(*db, options),
                 Step::AwaitGone { db, key } => self.await_gone(*db, key),
                 Step::Reconnect { client } => self.reconnect(*client),
+                Step::Listen => self.listen(),
                 Step::CompareState => self.compare_state(),
                 Step::Upgrade => self.upgrade(),
             };
@@ -258,20 +268,55 @@ impl Pair {
         let (oracle, candidate) = self.sides();
         oracle.control_pipeline(&commands).map_err(|e| failed("the reference", oracle, &e))?;
         let done = candidate.control_pipeline(&commands);
-        done.map(|_| ()).map_err(|e| failed("the candidate", candidate, &e))
+        done.map_err(|e| failed("the candidate", candidate, &e))?;
+        self.observe_listener()
+    }
+
+    /// Has one more connection listen to every keyspace event, from here on.
+    fn listen(&mut self) -> Result<(), String> {
+        let (oracle, candidate) = self.sides();
+        if oracle.count() > LISTENER {
+            return Ok(());
+        }
+        for (name, side) in [("the reference", oracle), ("the candidate", candidate)] {
+            let set = ["CONFIG", "SET", "notify-keyspace-events", "KEAmn"];
+            let done = side.control_call(&set).and_then(|_| side.open(LISTENER));
+            done.map_err(|e| failed(name, side, &e))?;
+        }
+        self.subscribe_listener();
+        self.observe(LISTENER, &[]).map(|_| ())
+    }
+
+    fn subscribe_listener(&mut self) {
+        let (oracle, candidate) = self.sides();
+        for side in [oracle, candidate] {
+            let bytes = side.encode(&[crate::cmd!["PSUBSCRIBE", "__key*__:*"]]);
+            side.send(LISTENER, &bytes);
+        }
+    }
+
+    /// Compares what the listener has heard of what the control connection did, which met expired
+    /// keys in any order.
+    fn observe_listener(&mut self) -> Result<(), String> {
+        if self.sides().0.count() <= LISTENER {
+            return Ok(());
+        }
+        self.observe(LISTENER, &[Mask::Unordered])?;
+        self.expired.settle()
     }
 
     /// Gathers what both servers sent to all connections and compares; what connection `n`
     /// showed.
     fn observe(&mut self, n: usize, masks: &[Mask]) -> Result<Seen, String> {
-        self.observe_with(n, |a, b, names| same_events(masks, a, b, names))
+        let loosely = masks.iter().any(|mask| *mask != Mask::Exact);
+        self.observe_with(n, loosely, |a, b, names| same_events(masks, a, b, names))
     }
 
     /// As `observe`, for a lone EXEC of commands with these masks.
     fn observe_exec(&mut self, n: usize, queued: &Queued) -> Result<Seen, String> {
         let queued: &[Mask] = if queued.lost { &mask::LENIENT } else { &queued.masks };
         let lost = queued == mask::LENIENT;
-        self.observe_with(n, |a, b, names| {
+        self.observe_with(n, true, |a, b, names| {
             let (mut a, mut b) = (flattened(a), flattened(b));
             // Messages that the connection sends itself, several confirmations of a SUBSCRIBE:
             // they spill over the end of the array. Then any of the masks may be meant.
@@ -293,20 +338,26 @@ impl Pair {
         })
     }
 
+    /// `loosely`: what expired may have been met in any order, or not yet.
     fn observe_with(
         &mut self,
         n: usize,
+        loosely: bool,
         same: impl Fn(&[Event], &[Event], (&Names, &Names)) -> bool,
     ) -> Result<Seen, String> {
-        let (oracle, candidate) = self.sides();
+        let oracle = self.oracle.as_mut().expect("reset has started both");
+        let candidate = self.candidate.as_mut().expect("reset has started both");
         let theirs = oracle.settle(&[]).map_err(|e| failed("the reference", oracle, &e))?;
         let counts: Vec<usize> = theirs.events.iter().map(Vec::len).collect();
         let ours = candidate.settle(&counts).map_err(|e| failed("the candidate", candidate, &e))?;
         let names = (&oracle.names, &candidate.names);
         for (c, (a, b)) in theirs.events.iter().zip(&ours.events).enumerate() {
-            let equal = match c == n {
-                true => same(a, b, names),
-                false => same_events(&[], a, b, names),
+            let equal = if c == LISTENER && loosely {
+                self.expired.hear(a, b)
+            } else if c == n {
+                same(a, b, names)
+            } else {
+                same_events(&[], a, b, names)
             };
             if !equal {
                 return Err(format!("c{c} received{}", shown(a, b)));
@@ -322,12 +373,15 @@ impl Pair {
 
     /// Opens the connections again that the servers have closed.
     fn reopen_closed(&mut self) -> Result<(), String> {
-        for c in 0..CLIENTS {
+        for c in 0..self.sides().0.count() {
             let (oracle, candidate) = self.sides();
             if oracle.closed(c) {
                 oracle.open(c).map_err(|e| failed("the reference", oracle, &e))?;
                 candidate.open(c).map_err(|e| failed("the candidate", candidate, &e))?;
                 self.queued[c] = Queued::default();
+                if c == LISTENER {
+                    self.subscribe_listener();
+                }
             }
         }
         Ok(())
@@ -355,7 +409,7 @@ impl Pair {
         let ours =
             scan_all(candidate, db, options).map_err(|e| failed("the candidate", candidate, &e))?;
         if theirs == ours {
-            return Ok(());
+            return self.observe_listener();
         }
         Err(format!("SCAN found\n  Redis:     {theirs:?}\n  candidate: {ours:?}"))
     }
@@ -378,7 +432,7 @@ impl Pair {
                 }
             }
         }
-        Ok(())
+        self.observe_listener()
     }
 
     fn reconnect(&mut self, n: usize) -> Result<(), String> {
@@ -394,7 +448,8 @@ impl Pair {
         let (oracle, candidate) = self.sides();
         let theirs = state(oracle).map_err(|e| failed("the reference", oracle, &e))?;
         let ours = state(candidate).map_err(|e| failed("the candidate", candidate, &e))?;
-        differences(&theirs, &ours).map_or(Ok(()), Err)
+        differences(&theirs, &ours).map_or(Ok(()), Err)?;
+        self.remove_expired()
     }
 
     fn upgrade(&mut self) -> Result<(), String> {

@@ -58,6 +58,8 @@ pub struct Side {
     clients: Vec<Client>,
     ids: Vec<i64>,
     opened: usize,
+    /// Changes to the data that the server had counted at the last reset.
+    changes_before: i64,
 }
 
 impl Side {
@@ -72,6 +74,7 @@ impl Side {
             clients: Vec::new(),
             ids: Vec::new(),
             opened: 0,
+            changes_before: 0,
         };
         side.register_control().expect("a fresh server answers");
         side
@@ -112,7 +115,21 @@ impl Side {
                 return Err(io::Error::other(format!("{command:?}: {reply:?}")));
             }
         }
+        self.changes_before = self.counted_changes()?;
         (0..count).try_for_each(|n| self.open(n))
+    }
+
+    /// Changes to the data that the server has counted since the last reset.
+    pub fn changes(&mut self) -> io::Result<i64> {
+        Ok(self.counted_changes()?.wrapping_sub(self.changes_before))
+    }
+
+    fn counted_changes(&mut self) -> io::Result<i64> {
+        let info = self.control_call(&["INFO", "persistence"])?;
+        let changes = info.text().lines().find_map(|line| {
+            line.strip_prefix("rdb_changes_since_last_save:")?.trim().parse().ok()
+        });
+        changes.ok_or_else(|| io::Error::other(format!("no count of changes: {info:?}")))
     }
 
     /// Opens connection `n` (anew).

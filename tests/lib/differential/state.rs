@@ -29,6 +29,8 @@ pub struct State {
     keys: BTreeMap<(usize, Vec<u8>), Entry>,
     sizes: Vec<Value>,
     subscriptions: BTreeMap<&'static str, Value>,
+    /// Changes to the data, as the server counts them.
+    changes: i64,
 }
 
 fn words(words: &[&str]) -> Vec<Vec<u8>> {
@@ -37,8 +39,12 @@ fn words(words: &[&str]) -> Vec<Vec<u8>> {
 
 /// Reads the state of a server through its control connection.
 pub fn state(side: &mut Side) -> io::Result<State> {
-    let mut state =
-        State { keys: BTreeMap::new(), sizes: Vec::new(), subscriptions: BTreeMap::new() };
+    let mut state = State {
+        keys: BTreeMap::new(),
+        sizes: Vec::new(),
+        subscriptions: BTreeMap::new(),
+        changes: side.changes()?,
+    };
     let mut commands = Vec::new();
     for db in 0..DATABASES {
         commands.push(words(&["SELECT", &db.to_string()]));
@@ -159,6 +165,10 @@ pub fn differences(theirs: &State, ours: &State) -> Option<String> {
         if Some(a) != b {
             found.push(format!("PUBSUB {name}: Redis {a:?}, candidate {b:?}"));
         }
+    }
+    if theirs.changes != ours.changes {
+        let (a, b) = (theirs.changes, ours.changes);
+        found.push(format!("changes counted: Redis {a}, candidate {b}"));
     }
     (!found.is_empty()).then(|| found.join("\n"))
 }

@@ -170,6 +170,8 @@ pub enum Step {
         /// Which connection.
         client: usize,
     },
+    /// Turns keyspace events on, and opens one more connection that listens to all of them.
+    Listen,
     /// Compares all keys of all databases, and what the servers say of their connections.
     CompareState,
     /// Replaces the candidate's binary by its other build, if it has one.
@@ -195,6 +197,7 @@ impl fmt::Display for Step {
                 write!(f, "(control) wait until {} in db {db} has expired", quoted(key))
             }
             Self::Reconnect { client } => write!(f, "c{client}  (close and connect again)"),
+            Self::Listen => f.write_str("(one more connection listens to all keyspace events)"),
             Self::CompareState => f.write_str("(control) compare the keyspaces"),
             Self::Upgrade => f.write_str("(control) upgrade the candidate"),
         }

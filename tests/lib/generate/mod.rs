@@ -172,6 +172,9 @@ pub fn episode(family: Family, seed: u64, steps: usize) -> Vec<Step> {
     let salt = FAMILIES.iter().position(|(f, _)| *f == family).unwrap_or(0) as u64;
     let mut g = Gen::new(seed.wrapping_mul(31).wrapping_add(salt));
     let mut out = Vec::with_capacity(steps + 16);
+    if g.percent(50) {
+        out.push(Step::Listen);
+    }
     for client in 0..CLIENTS {
         if g.percent(50) {
             let hello = cmd!["HELLO", "3"].mask(Mask::Hello);
