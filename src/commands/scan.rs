@@ -4,9 +4,10 @@ use shm::{Off, table};
 
 use super::spec::{CommandSpec, acl, cmd, flag};
 use crate::executor::{Cx, Fail, Outcome, class, error};
-use crate::keyspace::{self, Entry, EntryView};
+use crate::keyspace::{self, Entry, EntryView, Found, Type};
 use crate::util::glob::{self, Case};
 use crate::util::numbers::scan_cursor;
+use crate::values;
 
 /// The rows of this family.
 pub static COMMANDS: &[CommandSpec] = &[
@@ -36,14 +37,16 @@ fn keys(cx: &mut Cx<'_>) -> Outcome {
 }
 
 /// A pattern, which may be the one that matches everything.
-struct Pattern<'a>(Option<&'a [u8]>);
+pub(super) struct Pattern<'a>(Option<&'a [u8]>);
 
 impl<'a> Pattern<'a> {
     fn new(pattern: &'a [u8]) -> Pattern<'a> {
         Pattern((pattern != b"*").then_some(pattern))
     }
 
-    fn matches(&self, key: &[u8]) -> bool {
+    /// Whether a key, a member or a field matches.
+    #[inline]
+    pub(super) fn matches(&self, key: &[u8]) -> bool {
         self.0.is_none_or(|pattern| glob::matches(pattern, key, Case::Sensitive))
     }
 }
@@ -55,17 +58,20 @@ fn reply_keys(cx: &mut Cx<'_>, found: &[Off<Entry>]) {
     }
 }
 
-/// The options of `SCAN`.
-struct Options<'a> {
-    count: u64,
-    pattern: Pattern<'a>,
+/// The options of `SCAN` and its likes.
+pub(super) struct Options<'a> {
+    /// About how many elements a step is to visit.
+    pub count: u64,
+    /// Which elements are wanted.
+    pub pattern: Pattern<'a>,
+    /// Which type of values, for `SCAN` alone.
     of_type: Option<&'a [u8]>,
 }
 
 impl<'a> Options<'a> {
-    fn parse(cx: &Cx<'a>) -> Result<Options<'a>, Fail> {
+    /// Reads the arguments from `at` on. `TYPE` is an option of keys only.
+    fn parse(cx: &Cx<'a>, mut at: usize, of_keys: bool) -> Result<Options<'a>, Fail> {
         let mut options = Options { count: 10, pattern: Pattern(None), of_type: None };
-        let mut at = 2;
         while at < cx.args.len() {
             let value = cx.args.get(at + 1).ok_or(error::SYNTAX)?;
             if cx.args.is(at, "COUNT") {
@@ -74,7 +80,7 @@ impl<'a> Options<'a> {
                     u64::try_from(count).ok().filter(|n| *n > 0).ok_or(error::SYNTAX)?;
             } else if cx.args.is(at, "MATCH") {
                 options.pattern = Pattern::new(value);
-            } else if cx.args.is(at, "TYPE") {
+            } else if of_keys && cx.args.is(at, "TYPE") {
                 options.of_type = Some(value);
             } else {
                 return Err(error::SYNTAX);
@@ -86,41 +92,66 @@ impl<'a> Options<'a> {
 
     fn accept(&self, entry: &EntryView<'_>) -> bool {
         let of_type = entry.kind().value_type().name().as_bytes();
-        self.of_type.is_none_or(|wanted| wanted.eq_ignore_ascii_case(of_type))
+        self.pattern.matches(entry.key())
+            && self.of_type.is_none_or(|wanted| wanted.eq_ignore_ascii_case(of_type))
     }
+}
+
+fn parse_cursor(cx: &Cx<'_>, at: usize) -> Result<u64, Fail> {
+    Ok(scan_cursor(cx.arg(at)).ok_or("ERR invalid cursor")?)
+}
+
+/// A step of `SSCAN`, `HSCAN` or `ZSCAN` that is to be made.
+pub(super) struct ElementScan<'a> {
+    /// The key.
+    pub found: Found,
+    /// Where to go on, for [`values::table::scan`](crate::values::table::scan).
+    pub cursor: u64,
+    /// Which elements, and how many.
+    pub options: Options<'a>,
+}
+
+impl<'a> ElementScan<'a> {
+    /// Reads the arguments of a command `key cursor [MATCH pattern] [COUNT count]`. If the key is not
+    /// there, that is replied, and there is nothing to do.
+    pub fn parse(cx: &mut Cx<'a>, of_type: Type) -> Result<Option<ElementScan<'a>>, Fail> {
+        let cursor = parse_cursor(cx, 2)?;
+        let Some(found) = cx.read_as(cx.arg(1), of_type)? else {
+            reply_cursor(cx, 0);
+            cx.reply.array(0);
+            return Ok(None);
+        };
+        let options = Options::parse(cx, 3, false)?;
+        Ok(Some(ElementScan { found, cursor, options }))
+    }
+}
+
+/// Replies with the first of the two parts of a scan's reply; the array of what was found follows.
+pub(super) fn reply_cursor(cx: &mut Cx<'_>, cursor: u64) {
+    cx.reply.array(2);
+    cx.reply.bulk(itoa::Buffer::new().format(cursor).as_bytes());
 }
 
 /// `SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]`: incrementally iterate the keys space.
 fn scan(cx: &mut Cx<'_>) -> Outcome {
-    let mut cursor = scan_cursor(cx.arg(1)).ok_or("ERR invalid cursor")?;
-    let options = Options::parse(cx)?;
+    let cursor = parse_cursor(cx, 1)?;
+    let options = Options::parse(cx, 2, true)?;
     let now = cx.now_ms();
     let mut found: Vec<Off<Entry>> = Vec::new();
     let mut expired: Vec<Vec<u8>> = Vec::new();
-    let mut visited = 0;
-    // Where the table is sparse, the work is bounded all the same.
-    let mut steps = options.count.saturating_mul(10);
-    loop {
-        let step = table::scan_step(&cx.tx, keyspace::keys(cx.database), cursor, |view, block| {
-            let entry = EntryView::new(view, block.cast());
-            if !options.pattern.matches(entry.key()) {
-                return;
-            }
-            if entry.expiry().is_some_and(|at| at <= now) {
-                expired.push(entry.key().to_vec());
-            } else if options.accept(&entry) {
-                found.push(block.cast());
-            }
-        });
-        cursor = step.cursor;
-        visited += step.visited;
-        steps -= 1;
-        if cursor == 0 || visited >= options.count || steps == 0 {
-            break;
+    let keys = keyspace::keys(cx.database);
+    let cursor = values::table::scan(&cx.tx, keys, cursor, options.count, |view, block| {
+        let entry = EntryView::new(view, block.cast());
+        if !options.accept(&entry) {
+            return;
         }
-    }
-    cx.reply.array(2);
-    cx.reply.bulk(itoa::Buffer::new().format(cursor).as_bytes());
+        if entry.expiry().is_some_and(|at| at <= now) {
+            expired.push(entry.key().to_vec());
+        } else {
+            found.push(block.cast());
+        }
+    });
+    reply_cursor(cx, cursor);
     reply_keys(cx, &found);
     for name in &expired {
         cx.remove_if_expired(name)?;

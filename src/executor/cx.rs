@@ -10,7 +10,7 @@ use super::events::class;
 use super::output::Output;
 use super::state::{Action, Finding, State};
 use crate::commands::table::Command;
-use crate::keyspace::{self, Database, Entry, EntryView, Found, access, entry};
+use crate::keyspace::{self, Database, Entry, EntryView, Found, Type, access, entry};
 use crate::proto::reply::{Protocol, Reply, Sink};
 use crate::root::{Counters, Root};
 use crate::session::{Session, tracking, watch};
@@ -175,6 +175,32 @@ impl<'a> Cx<'a> {
         };
         self.count(counter, 1);
         Ok(key)
+    }
+
+    /// [`read`](Cx::read) a key that is to be of a type; `None` if it is not there.
+    #[inline]
+    pub fn read_as(&mut self, name: &'a [u8], of_type: Type) -> Result<Option<Found>, Fail> {
+        let key = self.read(name)?;
+        self.expect_type(&key, of_type)?;
+        Ok(key.found)
+    }
+
+    /// [`open`](Cx::open) a key that is to be of a type, if it is there.
+    #[inline]
+    pub fn open_as(&mut self, name: &'a [u8], of_type: Type) -> Result<Key<'a>, Fail> {
+        let key = self.open(name)?;
+        self.expect_type(&key, of_type)?;
+        Ok(key)
+    }
+
+    #[inline]
+    fn expect_type(&self, key: &Key<'_>, of_type: Type) -> Outcome {
+        match &key.found {
+            Some(found) if self.entry(found).kind().value_type() != of_type => {
+                Err(error::WRONG_TYPE)
+            }
+            _ => Ok(()),
+        }
     }
 
     #[inline(always)]
@@ -396,6 +422,13 @@ impl<'a> Cx<'a> {
             tracking::key_changed(&mut self.tx, self.state, index, name, by)?;
         }
         Ok(())
+    }
+
+    /// Whether whatever else is replied is lost: nobody is to get it, or it does not fit into memory. A
+    /// handler that writes as much as its arguments ask for looks at it now and then.
+    pub fn reply_is_lost(&mut self) -> bool {
+        let sink = self.reply.sink();
+        sink.is_muted() || sink.check().is_err()
     }
 
     /// Sends bytes that are a message, not a reply: `CLIENT REPLY` does not hold them back.
