@@ -24,7 +24,7 @@
 //! [`find`] relies. Runs from outside have to pass [`check`] first.
 
 /// One item.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Item<'a> {
     /// An integer, which reads as its decimal text.
     Int(i64),

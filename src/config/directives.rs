@@ -211,7 +211,7 @@ const VALUES: &[Directive] = &[
         .alias("list-max-ziplist-size")
         .inert(),
     directive("list-compress-depth", int(0, INT_MAX), "0").inert(),
-    directive("set-max-intset-entries", int(0, I64_MAX), "512").inert(),
+    directive("set-max-intset-entries", int(0, I64_MAX), "512"),
     directive("zset-max-listpack-entries", int(0, I64_MAX), "128")
         .alias("zset-max-ziplist-entries")
         .inert(),

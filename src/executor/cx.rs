@@ -151,14 +151,14 @@ impl<'a> Cx<'a> {
     /// Looks a key up to read it: counts a hit or a miss, and notes the use. A key that has expired
     /// is removed and counts as missing.
     #[inline]
-    pub fn read(&mut self, name: &'a [u8]) -> Result<Key<'a>, Fail> {
+    pub fn read<'k>(&mut self, name: &'k [u8]) -> Result<Key<'k>, Fail> {
         let key = self.open(name)?;
         self.count_lookup(&key)?;
         Ok(key)
     }
 
     /// As [`read`](Cx::read), but without noting the use: for commands that ask about a key.
-    pub fn look(&mut self, name: &'a [u8]) -> Result<Key<'a>, Fail> {
+    pub fn look<'k>(&mut self, name: &'k [u8]) -> Result<Key<'k>, Fail> {
         let key = self.peek(name)?;
         self.count_lookup(&key)?;
         Ok(key)
@@ -225,7 +225,7 @@ impl<'a> Cx<'a> {
 
     /// Looks a key up to change it. A key that has expired is removed and counts as missing.
     #[inline]
-    pub fn open(&mut self, name: &'a [u8]) -> Result<Key<'a>, Fail> {
+    pub fn open<'k>(&mut self, name: &'k [u8]) -> Result<Key<'k>, Fail> {
         let key = self.peek(name)?;
         if let Some(found) = key.found {
             self.touch(found.entry);
@@ -256,18 +256,18 @@ impl<'a> Cx<'a> {
 
     /// Looks a key up without counting or noting its use. A key that has expired is removed.
     #[inline]
-    pub fn peek(&mut self, name: &'a [u8]) -> Result<Key<'a>, Fail> {
+    pub fn peek<'k>(&mut self, name: &'k [u8]) -> Result<Key<'k>, Fail> {
         self.peek_in(self.database, self.database_index, name)
     }
 
     /// [`peek`](Cx::peek) in another database.
     #[inline]
-    pub fn peek_in(
+    pub fn peek_in<'k>(
         &mut self,
         database: Off<Database>,
         index: u32,
-        name: &'a [u8],
-    ) -> Result<Key<'a>, Fail> {
+        name: &'k [u8],
+    ) -> Result<Key<'k>, Fail> {
         let hash = self.tx.hash(name);
         let mut found = keyspace::find(&self.tx, database, hash, name);
         if let Some(at) = found.and_then(|f| EntryView::new(&self.tx, f.entry).expiry())

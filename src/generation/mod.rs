@@ -36,6 +36,7 @@ use crate::session::queue::Queued;
 use crate::session::tracking::{Reader, Tracked};
 use crate::session::{Directory, Session};
 use crate::statistics::{CommandRow, ErrorRow, Statistics};
+use crate::values::set::SetMember;
 use crate::version;
 
 /// Changes whenever something in the arena changes its meaning without changing its layout: kinds
@@ -63,6 +64,7 @@ pub const FINGERPRINT: u64 = fingerprint(
         Queued::LAYOUT,
         Tracked::LAYOUT,
         Reader::LAYOUT,
+        SetMember::LAYOUT,
     ],
     &[("encodings", ENCODINGS)],
 );

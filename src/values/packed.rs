@@ -90,24 +90,38 @@ pub struct Splice<'b> {
 /// # Panics
 ///
 /// If the bytes that go do not lie within the run.
+#[inline]
 pub fn splice(
     tx: &mut Tx<'_>,
     off: Off<Entry>,
     splice: Splice<'_>,
 ) -> Result<Option<Off<Entry>>, OutOfMemory> {
+    splice_counted(tx, off, 0, splice)
+}
+
+/// [`splice`] for a value whose number of items does not stand at its start, but `count_at` bytes
+/// behind it; the items follow.
+pub fn splice_counted(
+    tx: &mut Tx<'_>,
+    off: Off<Entry>,
+    count_at: usize,
+    splice: Splice<'_>,
+) -> Result<Option<Off<Entry>>, OutOfMemory> {
     let Splice { at, removed, bytes, items } = splice;
-    let (kind, place, old_len, room, old_count) = {
+    let split = count_at + HEADER + at;
+    let (kind, place, old_len, room) = {
         let entry = EntryView::new(tx, off);
-        let count = Packed::of(&entry).count;
-        (entry.kind(), entry.value_off(), entry.value_len(), entry.value_room(), count)
+        (entry.kind(), entry.value_off(), entry.value_len(), entry.value_room())
     };
+    let counter = place.byte_add::<U32>(count_at as u64);
+    let old_count = tx.read(counter).to_native() as usize;
     let len = old_len - removed + bytes.len();
     let count =
         length(old_count.checked_add_signed(items).expect("no more items go than there are"))?;
     if fits(room, len) {
-        tx.splice(place, old_len, HEADER + at, removed, bytes)?;
+        tx.splice(place, old_len, split, removed, bytes)?;
         if items != 0 {
-            tx.set(place.cast::<Slot<U32>>(), U32::from_native(count))?;
+            tx.set(counter.cast::<Slot<U32>>(), U32::from_native(count))?;
         }
         entry::set_kind(tx, off, kind, length(len)?)?;
         return Ok(None);
@@ -120,9 +134,8 @@ pub fn splice(
     let slack = if len > old_len { len / 8 } else { 0 };
     let fresh = entry::create(tx, &key, kind, expiry, length(len + slack)?)?;
     let start = entry::value_at(key.len(), expiry.is_some());
-    let split = HEADER + at;
     tx.init_copy(&fresh, start, place, split as u64);
-    tx.init(&fresh, start, U32::from_native(count));
+    tx.init(&fresh, start + count_at as u64, U32::from_native(count));
     tx.init_bytes(&fresh, start + split as u64, bytes);
     let behind = (split + removed) as u64;
     let to = start + (split + bytes.len()) as u64;

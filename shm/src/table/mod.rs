@@ -30,7 +30,9 @@ mod scan;
 pub use change::{insert, remove, replace};
 pub use copy::copy;
 pub use drain::{Drained, drain_step, shrink_step};
-pub use scan::{Scan, for_each, for_each_of, random_entry, scan_step, segment_end, segments};
+pub use scan::{
+    Scan, entries, for_each, for_each_of, random_entry, scan_step, segment_end, segments,
+};
 pub(crate) use scan::{check_segment, for_each_in};
 
 use crate::arena::View;

@@ -108,6 +108,36 @@ pub fn for_each(view: &View, table: Off<Table>, mut each: impl FnMut(&View, Off<
     });
 }
 
+/// All entries, in no particular order.
+pub fn entries(view: &View, table: Off<Table>) -> impl Iterator<Item = Off<u8>> + use<'_> {
+    let record = view.read(table);
+    let directory = record.directory.get();
+    let depth = record.depth.get().to_native();
+    let end = if directory.is_null() { 0 } else { 1u64 << depth };
+    let mut index = 0;
+    let segments = std::iter::from_fn(move || {
+        while index < end {
+            let segment = view.read(directory.nth(index));
+            // What a table being drained has lost is passed over.
+            index += match segment.is_null() {
+                true => 1,
+                false => 1 << (depth - view.get(segment).depth.to_native()),
+            };
+            if !segment.is_null() {
+                return Some(segment);
+            }
+        }
+        None
+    });
+    let slots = move |bucket| view.get::<Bucket>(bucket).slots.iter();
+    segments
+        .flat_map(|segment| (0..BUCKETS).map(move |bucket| bucket_at(segment, bucket)))
+        .flat_map(slots)
+        .map(|slot| slot.get().to_native())
+        .filter(|slot| *slot != 0)
+        .map(|slot| SlotContent::decode(slot).entry)
+}
+
 /// An entry chosen at random, each with the same chance as long as the table is not very sparse. `None`
 /// if the table is empty.
 pub fn random_entry(
