@@ -1,5 +1,6 @@
 //! `MONITOR`.
 
+use super::serialized;
 use super::spec::{CommandSpec, cmd, flag};
 use crate::executor::{Cx, Outcome};
 use crate::proto::reply::Sink;
@@ -83,6 +84,7 @@ fn secrets(cx: &Cx<'_>) -> Vec<usize> {
             }
             secret
         }
+        "migrate" => serialized::secrets(&cx.args),
         _ => Vec::new(),
     }
 }

@@ -7,6 +7,7 @@
 //! | [`recovery`] | taking up what a dead owner left between two commits |
 //! | [`dispatch`] | from words to a command that has run |
 //! | [`cx`], [`args`], [`output`], [`state`] | what handlers work with |
+//! | [`peers`] | other servers, as `MIGRATE` sees them |
 //! | [`limits`] | limits of unsent output |
 //! | [`background`] | expiry, freeing, shrinking, time-outs: in slices, between turns |
 //!
@@ -19,6 +20,7 @@ pub mod dispatch;
 pub mod events;
 pub mod limits;
 pub mod output;
+pub mod peers;
 mod recovery;
 pub mod replies;
 pub mod state;

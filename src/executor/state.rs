@@ -5,6 +5,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use shm::{Off, View};
 
+use super::peers::{Nobody, Peers};
 use crate::config::{ConfigValues, Id};
 use crate::keyspace::access;
 use crate::root::Root;
@@ -73,6 +74,8 @@ pub struct State {
     pub password: bool,
     /// Asks the system for descriptors for so many clients; if it has too few, for how many it has.
     pub allow_clients: fn(u32) -> Result<(), u64>,
+    /// Other servers.
+    pub peers: Box<dyn Peers>,
     /// Where commands are counted, and what of it has no time yet.
     pub ledger: Ledger,
     /// Monotonic clock when the clock was last read, nanoseconds.
@@ -141,6 +144,7 @@ impl State {
             access: access::Policy::Time,
             password: false,
             allow_clients: |_| Ok(()),
+            peers: Box::new(Nobody),
             ledger: Ledger::default(),
             read_at_ns: 0,
             offset_us: 0,

@@ -20,7 +20,7 @@ use super::words::HandoffWords;
 use crate::executor::replies::{Flushed, ReplyState};
 use crate::executor::turn::Served;
 use crate::executor::{Action, Executor};
-use crate::net::{Poller, Ready, Source};
+use crate::net::{Outbound, Poller, Ready, Source};
 use crate::util::time::{monotonic_us, unix_time_ms};
 
 /// Events that one wait reports.
@@ -66,6 +66,7 @@ impl Generation {
         lock: ExecutorLock<'static>,
         number: Number,
     ) -> Generation {
+        executor.state.peers = Box::new(Outbound::default());
         executor.state.allow_clients = super::admission::allow_clients;
         Generation {
             executor,
@@ -316,6 +317,7 @@ impl Generation {
             }
         }
         self.act();
+        self.executor.state.peers.close_idle();
         self.accept_failed = false;
         let period = 1_000_000 / u64::from(self.executor.state.config.hz().max(1));
         // Urgent work takes up to a tenth of the time.

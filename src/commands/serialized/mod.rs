@@ -1,8 +1,11 @@
 //! `DUMP`, `RESTORE`, `MIGRATE`: values in their serialised form.
 
+mod migrate;
 mod restore;
 
-use super::spec::{CommandSpec, acl, at, cmd, flag, key};
+pub(super) use migrate::secrets;
+
+use super::spec::{CommandSpec, acl, after, at, cmd, flag, key};
 use crate::executor::{Cx, Outcome};
 use crate::keyspace::EntryView;
 use crate::rdb;
@@ -15,6 +18,17 @@ pub static COMMANDS: &[CommandSpec] = &[
         .acl(acl::KEYSPACE)
         .keys(&[at(1).flags(key::RO | key::ACCESS)])
         .tips(&["nondeterministic_output"]),
+    cmd("migrate", -6, migrate::migrate)
+        .flags(flag::WRITE)
+        .acl(acl::KEYSPACE | acl::DANGEROUS)
+        .keys(&[
+            at(3).flags(key::RW | key::ACCESS | key::DELETE),
+            after("KEYS", -2)
+                .to(-1, 1, 0)
+                .flags(key::RW | key::ACCESS | key::DELETE | key::INCOMPLETE),
+        ])
+        .tips(&["nondeterministic_output"])
+        .get_keys(migrate::keys),
     cmd("restore", -4, restore::restore)
         .flags(flag::WRITE | flag::DENYOOM)
         .acl(acl::KEYSPACE | acl::DANGEROUS)
