@@ -1,6 +1,6 @@
 //! Writing.
 
-use shm::pack;
+use shm::pack::{self, Item};
 
 use super::lzf;
 
@@ -97,6 +97,14 @@ impl Writer {
             let digits = digits.format(number).as_bytes();
             self.length(digits.len() as u64);
             self.out.extend_from_slice(digits);
+        }
+    }
+
+    /// A string that is an item of a run.
+    pub fn item(&mut self, item: Item<'_>) {
+        match item {
+            Item::Int(number) => self.integer(number),
+            Item::Bytes(bytes) => self.string(bytes),
         }
     }
 

@@ -3,14 +3,16 @@
 //! What is packed in Redis is packed in the same bytes here, so that such values have the same dump;
 //! of tables the order differs.
 
+pub mod digest;
 mod load;
 
 use shm::blob;
 
 pub use load::load;
 
+use super::set::Set;
 use super::string::{self, Content};
-use crate::keyspace::entry::{EntryView, Type};
+use crate::keyspace::entry::{EntryView, Kind, Type};
 use crate::rdb::kind;
 use crate::rdb::writer::Writer;
 
@@ -19,6 +21,7 @@ use crate::rdb::writer::Writer;
 pub fn dump(entry: &EntryView<'_>, compress: bool) -> Vec<u8> {
     match entry.kind().value_type() {
         Type::String => dump_string(entry, compress),
+        Type::Set => dump_set(entry, compress),
         _ => Vec::new(),
     }
 }
@@ -33,6 +36,20 @@ fn dump_string(entry: &EntryView<'_>, compress: bool) -> Vec<u8> {
             None => writer.string(&blob::to_vec(view, at, 0, u64::MAX)),
         },
         None => {}
+    }
+    writer.finish()
+}
+
+fn dump_set(entry: &EntryView<'_>, compress: bool) -> Vec<u8> {
+    if entry.kind() == Kind::SetInt {
+        let mut writer = Writer::new(kind::SET_INTSET, compress);
+        writer.string(entry.value());
+        return writer.finish();
+    }
+    let mut writer = Writer::new(kind::SET, compress);
+    if let Some(set) = Set::of(entry) {
+        writer.length(set.len());
+        set.members().for_each(|member| writer.item(member));
     }
     writer.finish()
 }

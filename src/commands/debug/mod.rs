@@ -1,20 +1,21 @@
 //! `DEBUG`: for tests only, off unless `enable-debug-command` allows it.
 
+mod values;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use shm::{Off, field};
+use shm::field;
 
 use super::errors::{DEBUG_NOT_ALLOWED, c_string};
-use super::object::{idle_seconds, reference_count};
 use super::spec::{CommandSpec, cmd, flag};
-use crate::executor::{Cx, Fail, Outcome, error};
-use crate::keyspace::{self, EntryView, Found, Kind};
+use crate::executor::{Cx, Fail, Outcome};
+use crate::keyspace;
 use crate::proto::reply::{Format, Protocol};
-use crate::root::{self, Root};
+use crate::root::Root;
 use crate::session::{UNIX, cold};
 use crate::util::numbers::{string2d, string2ll};
-use crate::values::string::{self, Content, Encoded};
+use crate::values::string::{self, Encoded};
 
 /// The rows of this family.
 pub static COMMANDS: &[CommandSpec] = &[cmd("debug", -2, debug)
@@ -26,6 +27,10 @@ const HELP: &[&str] = &[
     "CHANGE-REPL-ID",
     "    Change the replication IDs of the instance.",
     "    Dangerous: should be used only for testing the replication subsystem.",
+    "DIGEST",
+    "    Output a hex signature representing the current DB content.",
+    "DIGEST-VALUE <key> [<key> ...]",
+    "    Output a hex signature of the values of all the specified keys.",
     "ERROR <string>",
     "    Return a Redis protocol error with <string> as message. Useful for clients",
     "    unit tests to simulate Redis errors.",
@@ -62,7 +67,7 @@ fn debug(cx: &mut Cx<'_>) -> Outcome {
             cx.reply.array(HELP.len());
             HELP.iter().for_each(|line| cx.reply.simple(line));
         }
-        (b"object", 3) => object(cx)?,
+        (b"object", 3) => values::object(cx)?,
         (b"sleep", 3) => {
             sleep(cx.arg(2));
             cx.reply.ok();
@@ -73,7 +78,9 @@ fn debug(cx: &mut Cx<'_>) -> Outcome {
             cx.tx.set(switch, off)?;
             cx.reply.ok();
         }
-        (b"reload", _) => reload(cx)?,
+        (b"reload", _) => values::reload(cx)?,
+        (b"digest", 2) => values::digest(cx),
+        (b"digest-value", 2..) => values::digest_value(cx)?,
         (b"error", 3) => cx.reply.coded_error(cx.arg(2)),
         (b"log", 3) => {
             tracing::warn!("DEBUG LOG: {}", String::from_utf8_lossy(cx.arg(2)));
@@ -126,107 +133,6 @@ fn sleep(text: &[u8]) {
 fn leading_integer(text: &[u8]) -> i64 {
     let digits = text.iter().skip(1).take_while(|byte| byte.is_ascii_digit()).count();
     string2ll(&text[..text.len().min(1 + digits)]).unwrap_or(0)
-}
-
-/// `DEBUG OBJECT key`.
-fn object(cx: &mut Cx<'_>) -> Outcome {
-    let name = cx.arg(2);
-    let hash = cx.tx.hash(name);
-    let found = keyspace::find(&cx.tx, cx.database, hash, name).ok_or(error::NO_KEY)?;
-    let entry = cx.entry(&found);
-    let line = format!(
-        "Value at:{:#x} refcount:{} encoding:{} serializedlength:{} lru:{} lru_seconds_idle:{}",
-        found.entry.raw(),
-        reference_count(cx, &found),
-        entry.kind().encoding(),
-        serialized_length(&entry),
-        entry.access() & ((1 << 24) - 1),
-        idle_seconds(cx, &found),
-    );
-    cx.reply.simple(line);
-    Ok(())
-}
-
-/// Bytes of a string in an RDB file, were it not compressed.
-fn serialized_length(entry: &EntryView<'_>) -> u64 {
-    let Some(content) = string::content(entry) else { return 0 };
-    if let Some(number) = content.as_integer().and_then(|number| i32::try_from(number).ok()) {
-        return match number {
-            -128..=127 => 2,
-            -32768..=32767 => 3,
-            _ => 5,
-        };
-    }
-    let length = content.len();
-    length
-        + match length {
-            0..64 => 1,
-            64..16384 => 2,
-            _ => 5,
-        }
-}
-
-/// `DEBUG RELOAD`: there is no RDB file to go through, but values are brought into the encodings
-/// that they would come out with.
-fn reload(cx: &mut Cx<'_>) -> Outcome {
-    for at in 2..cx.args.len() {
-        if !["MERGE", "NOFLUSH", "NOSAVE"].iter().any(|word| cx.args.is(at, word)) {
-            return Err(
-                "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.".into()
-            );
-        }
-    }
-    for index in 0..cx.tx.get(cx.root).database_count.to_native() {
-        let database = root::database(&cx.tx, cx.root, index);
-        let now = cx.now_ms();
-        let (mut others, mut expired) = (Vec::<Vec<u8>>::new(), Vec::<Vec<u8>>::new());
-        shm::table::for_each(&cx.tx, keyspace::keys(database), |view, block: Off<u8>| {
-            let entry = EntryView::new(view, block.cast());
-            if entry.expiry().is_some_and(|at| at <= now) {
-                expired.push(entry.key().to_vec());
-            } else if reloaded(&entry).is_some() {
-                others.push(entry.key().to_vec());
-            }
-        });
-        for name in &expired {
-            // Loading leaves out what has expired.
-            let hash = cx.tx.hash(name);
-            keyspace::expire::remove_expired(&mut cx.tx, database, hash, name, now)?;
-        }
-        for name in &others {
-            let hash = cx.tx.hash(name);
-            if let Some(found) = keyspace::find(&cx.tx, database, hash, name) {
-                reencode(cx, database, hash, &found)?;
-            }
-        }
-    }
-    cx.reply.ok();
-    Ok(())
-}
-
-/// The value of an entry that would come back with another encoding.
-fn reloaded(entry: &EntryView<'_>) -> Option<Vec<u8>> {
-    let Some(Content::Bytes(bytes)) = string::content(entry) else { return None };
-    let same = match Encoded::of(bytes) {
-        Encoded::Int(_) => false,
-        Encoded::Embedded(_) => entry.kind() == Kind::Embedded,
-        Encoded::Raw(_) => true,
-    };
-    (!same).then(|| bytes.to_vec())
-}
-
-fn reencode(
-    cx: &mut Cx<'_>,
-    database: Off<keyspace::Database>,
-    hash: u64,
-    found: &Found,
-) -> Outcome {
-    let entry = cx.entry(found);
-    let (name, expiry) = (entry.key().to_vec(), entry.expiry());
-    let Some(bytes) = reloaded(&entry) else { return Ok(()) };
-    let fresh = string::create(&mut cx.tx, &name, Encoded::of(&bytes), expiry)?;
-    keyspace::replace(&mut cx.tx, database, hash, found, fresh.off().cast())?;
-    Ok(())
 }
 
 /// `DEBUG POPULATE count [prefix] [size]`.

@@ -1,0 +1,129 @@
+//! The subcommands of `DEBUG` that look into values: `OBJECT`, `RELOAD`, `DIGEST`, `DIGEST-VALUE`.
+
+use shm::Off;
+
+use crate::commands::object::{idle_seconds, reference_count};
+use crate::executor::{Cx, Fail, Outcome, error};
+use crate::keyspace::{self, Database, EntryView, Found, Kind, Type, entry};
+use crate::rdb::object;
+use crate::root;
+use crate::values::serial;
+use crate::values::serial::digest::Digest;
+use crate::values::string::{self, Content, Encoded};
+
+/// `DEBUG OBJECT key`.
+pub(super) fn object(cx: &mut Cx<'_>) -> Outcome {
+    let name = cx.arg(2);
+    let hash = cx.tx.hash(name);
+    let found = keyspace::find(&cx.tx, cx.database, hash, name).ok_or(error::NO_KEY)?;
+    let entry = cx.entry(&found);
+    // All but the kind, which stands before the key in a file.
+    let length = serial::dump(&entry, cx.state.config.rdbcompression()).len() - 1;
+    let line = format!(
+        "Value at:{:#x} refcount:{} encoding:{} serializedlength:{length} lru:{} \
+         lru_seconds_idle:{}",
+        found.entry.raw(),
+        reference_count(cx, &found),
+        entry.kind().encoding(),
+        entry.access() & ((1 << 24) - 1),
+        idle_seconds(cx, &found),
+    );
+    cx.reply.simple(line);
+    Ok(())
+}
+
+/// `DEBUG DIGEST`: one digest for all keys of all databases.
+pub(super) fn digest(cx: &mut Cx<'_>) {
+    let mut all = Digest::new();
+    for index in 0..cx.tx.get(cx.root).database_count.to_native() {
+        let database = root::database(&cx.tx, cx.root, index);
+        if keyspace::len(&cx.tx, database) == 0 {
+            continue;
+        }
+        all.mix(&index.to_be_bytes());
+        shm::table::for_each(&cx.tx, keyspace::keys(database), |view, block: Off<u8>| {
+            let entry = EntryView::new(view, block.cast());
+            let mut one = Digest::new();
+            one.mix(entry.key());
+            one.mix_value(&entry);
+            all.add_digest(&one);
+        });
+    }
+    cx.reply.simple(all.to_hex());
+}
+
+/// `DEBUG DIGEST-VALUE key [key ...]`: a digest for each value; zeros for none.
+pub(super) fn digest_value(cx: &mut Cx<'_>) -> Outcome {
+    cx.reply.array(cx.args.len() - 2);
+    for name in cx.args.from(2) {
+        let mut digest = Digest::new();
+        if let Some(found) = cx.look(name)?.found {
+            digest.mix_value(&cx.entry(&found));
+        }
+        cx.reply.simple(digest.to_hex());
+    }
+    Ok(())
+}
+
+/// `DEBUG RELOAD`: there is no RDB file to go through, but values are brought into the encodings
+/// that they would come out with.
+pub(super) fn reload(cx: &mut Cx<'_>) -> Outcome {
+    for at in 2..cx.args.len() {
+        if !["MERGE", "NOFLUSH", "NOSAVE"].iter().any(|word| cx.args.is(at, word)) {
+            return Err(
+                "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.".into()
+            );
+        }
+    }
+    for index in 0..cx.tx.get(cx.root).database_count.to_native() {
+        let database = root::database(&cx.tx, cx.root, index);
+        let now = cx.now_ms();
+        let (mut others, mut expired) = (Vec::<Vec<u8>>::new(), Vec::<Vec<u8>>::new());
+        shm::table::for_each(&cx.tx, keyspace::keys(database), |view, block: Off<u8>| {
+            let entry = EntryView::new(view, block.cast());
+            if entry.expiry().is_some_and(|at| at <= now) {
+                expired.push(entry.key().to_vec());
+            } else if may_come_back_different(&entry) {
+                others.push(entry.key().to_vec());
+            }
+        });
+        for name in &expired {
+            // Loading leaves out what has expired.
+            let hash = cx.tx.hash(name);
+            keyspace::expire::remove_expired(&mut cx.tx, database, hash, name, now)?;
+        }
+        for name in &others {
+            let hash = cx.tx.hash(name);
+            if let Some(found) = keyspace::find(&cx.tx, database, hash, name) {
+                reencode(cx, database, hash, &found)?;
+            }
+        }
+    }
+    cx.reply.ok();
+    Ok(())
+}
+
+/// Whether a value may come back with another encoding.
+fn may_come_back_different(entry: &EntryView<'_>) -> bool {
+    let Some(content) = string::content(entry) else {
+        return matches!(entry.kind().value_type(), Type::Set | Type::Zset | Type::Hash);
+    };
+    let Content::Bytes(bytes) = content else { return false };
+    match Encoded::of(bytes) {
+        Encoded::Int(_) => true,
+        Encoded::Embedded(_) => entry.kind() != Kind::Embedded,
+        Encoded::Raw(_) => false,
+    }
+}
+
+fn reencode(cx: &mut Cx<'_>, database: Off<Database>, hash: u64, found: &Found) -> Outcome {
+    let old = cx.entry(found);
+    let (name, expiry, access) = (old.key().to_vec(), old.expiry(), old.access());
+    let object = object::read(&serial::dump(&old, false))
+        .map_err(|e| Fail::from(format!("ERR a value cannot be read back: {e}")))?;
+    let fresh = serial::load(&mut cx.tx, &name, expiry, &object, &cx.state.config)?;
+    let off = fresh.off().cast();
+    entry::touch(&mut cx.tx, off, access);
+    keyspace::replace(&mut cx.tx, database, hash, found, off)?;
+    Ok(())
+}
