@@ -29,7 +29,8 @@ incrby incrbyfloat info keys lcs lolwut memory mget migrate monitor move mset ms
 pexpireat pexpiretime ping psetex psubscribe pttl publish pubsub punsubscribe quit randomkey rename renamenx reset
 restore restore-asking sadd scan scard sdiff sdiffstore select set setbit setex setnx setrange shutdown sinter
 sintercard sinterstore sismember smembers smismember smove spop spublish srandmember srem sscan ssubscribe strlen
-subscribe substr sunion sunionstore sunsubscribe swapdb time touch ttl type unlink unsubscribe unwatch watch
+subscribe substr sunion sunionstore sunsubscribe swapdb time touch ttl type unlink unsubscribe unwatch watch xack xadd
+xautoclaim xclaim xdel xgroup xinfo xlen xpending xrange xread xreadgroup xrevrange xsetid xtrim
 """.split()
 
 

@@ -142,6 +142,10 @@ accessors! {
     zset_max_listpack_entries: u64 "zset-max-listpack-entries";
     /// Most bytes of a member of such a sorted set.
     zset_max_listpack_value: u64 "zset-max-listpack-value";
+    /// Most bytes of a node of a stream, as a listpack; 0 for no limit.
+    stream_node_max_bytes: u64 "stream-node-max-bytes";
+    /// Most entries of a node of a stream; 0 for no limit.
+    stream_node_max_entries: u64 "stream-node-max-entries";
 }
 
 #[cfg(test)]

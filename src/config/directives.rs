@@ -218,8 +218,8 @@ const VALUES: &[Directive] = &[
     directive("zset-max-listpack-value", memory(0, I64_MAX), "64")
         .alias("zset-max-ziplist-value")
         .inert(),
-    directive("stream-node-max-bytes", memory(0, I64_MAX), "4096").inert(),
-    directive("stream-node-max-entries", int(0, I64_MAX), "100").inert(),
+    directive("stream-node-max-bytes", memory(0, I64_MAX), "4096"),
+    directive("stream-node-max-entries", int(0, I64_MAX), "100"),
     directive("hll-sparse-max-bytes", memory(0, I64_MAX), "3000").inert(),
 ];
 

@@ -37,6 +37,9 @@ use crate::session::tracking::{Reader, Tracked};
 use crate::session::{Directory, Session};
 use crate::statistics::{CommandRow, ErrorRow, Statistics};
 use crate::values::set::SetMember;
+use crate::values::stream::group::{Consumer, Delivery, Group, Pending, Progress};
+use crate::values::stream::node::{Fill, Node};
+use crate::values::stream::{StoredId, Stream, Totals};
 use crate::version;
 
 /// Changes whenever something in the arena changes its meaning without changing its layout: kinds
@@ -65,6 +68,16 @@ pub const FINGERPRINT: u64 = fingerprint(
         Tracked::LAYOUT,
         Reader::LAYOUT,
         SetMember::LAYOUT,
+        Stream::LAYOUT,
+        Totals::LAYOUT,
+        StoredId::LAYOUT,
+        Node::LAYOUT,
+        Fill::LAYOUT,
+        Group::LAYOUT,
+        Progress::LAYOUT,
+        Consumer::LAYOUT,
+        Pending::LAYOUT,
+        Delivery::LAYOUT,
     ],
     &[("encodings", ENCODINGS)],
 );

@@ -152,7 +152,7 @@ fn bytes_of(ty: &str, known: &BTreeMap<String, usize>) -> usize {
         "U64" | "I64" => 8,
         "U32" => 4,
         "u8" => 1,
-        "Table" => 24,
+        "Table" | "Tree" => 24,
         "Blob" => 20,
         name => *known.get(name).unwrap_or_else(|| panic!("a record has a field of type {ty}")),
     }
@@ -196,6 +196,10 @@ fn the_format_lists_every_record_of_the_server_byte_by_byte() {
         "src/session/mod.rs",
         "src/statistics.rs",
         "src/root.rs",
+        "src/values/stream/id.rs",
+        "src/values/stream/node.rs",
+        "src/values/stream/mod.rs",
+        "src/values/stream/group.rs",
     ];
     let document = read("docs/arena-format.md");
     let mut known = BTreeMap::new();
