@@ -18,6 +18,11 @@ fn bitmaps() {
 }
 
 #[test]
+fn sets() {
+    compare_servers(Family::Sets, 15_000, 32, 400);
+}
+
+#[test]
 fn keys() {
     compare_servers(Family::Keys, 3_000, 32, 400);
 }

@@ -8,7 +8,7 @@ use shm::pack::{Digits, Item};
 
 use crate::executor::events::class;
 use crate::executor::{Cx, Fail, Key, Outcome, error};
-use crate::keyspace::EntryView;
+use crate::keyspace::{self, EntryView};
 use crate::proto::reply::{Reply, Sink};
 use crate::values::set::{self, Content, Set};
 
@@ -53,20 +53,25 @@ fn delete_emptied(cx: &mut Cx<'_>, key: &Key<'_>) -> Outcome {
 /// Makes a key a set of these members, whatever it was before; without members, removes it. Replies
 /// with their number.
 fn store(cx: &mut Cx<'_>, name: &[u8], content: &Content, event: &str) -> Outcome {
-    let key = cx.peek(name)?;
     if content.is_empty() {
         cx.reply.integer(0);
-        if let Some(found) = &key.found {
-            cx.delete(found)?;
-            cx.changed(name)?;
-            cx.notify(class::GENERIC, "del", name)?;
-        }
-        return Ok(());
+        return delete_even_expired(cx, name);
     }
+    let key = cx.peek(name)?;
     let most_ints = most_ints(cx);
     let fresh = set::create(&mut cx.tx, name, None, content, most_ints)?;
     cx.put(&key, fresh)?;
     cx.changed(name)?;
     cx.reply.integer(content.len() as i64);
     cx.notify(class::SET, event, name)
+}
+
+/// Removes a key whose place is taken by nothing. As in Redis, one that has expired and is still
+/// there is removed like any other.
+pub(super) fn delete_even_expired(cx: &mut Cx<'_>, name: &[u8]) -> Outcome {
+    let hash = cx.tx.hash(name);
+    let Some(found) = keyspace::find(&cx.tx, cx.database, hash, name) else { return Ok(()) };
+    cx.delete(&found)?;
+    cx.changed(name)?;
+    cx.notify(class::GENERIC, "del", name)
 }

@@ -10,7 +10,7 @@ use crate::commands::spec::{CommandSpec, acl, at, cmd, flag, key};
 use crate::executor::{Cx, Fail, Outcome, error};
 use crate::keyspace::{Entry, EntryView};
 use crate::util::numbers::string2ll;
-use crate::values::set::Set;
+use crate::values::set::{Content, Set};
 
 /// The rows of this family.
 pub static COMMANDS: &[CommandSpec] =
@@ -79,20 +79,45 @@ fn sets<'a>(view: &'a shm::View, entries: &[Option<Off<Entry>>]) -> Vec<Option<S
     entries.iter().map(set).collect()
 }
 
+/// What came of an operation.
+#[derive(Default)]
+struct Made<'a> {
+    /// The members; they differ.
+    members: Vec<Item<'a>>,
+    /// Of what they are left, if they were not gathered one by one.
+    left_of: Option<Set<'a>>,
+}
+
+impl<'a> From<Vec<Item<'a>>> for Made<'a> {
+    fn from(members: Vec<Item<'a>>) -> Made<'a> {
+        Made { members, left_of: None }
+    }
+}
+
+impl Made<'_> {
+    fn content(self) -> Content {
+        let mut content: Content = self.members.into_iter().collect();
+        if let Some(set) = self.left_of {
+            let texts = set.members().any(|member| matches!(member, Item::Bytes(_)));
+            content.is_left_of(set.len() as usize, texts);
+        }
+        content
+    }
+}
+
 impl Operation {
-    /// The members of the result; they differ.
-    fn run<'a>(self, entries: &[Option<Off<Entry>>], sets: Vec<Option<Set<'a>>>) -> Vec<Item<'a>> {
+    fn run<'a>(self, entries: &[Option<Off<Entry>>], sets: Vec<Option<Set<'a>>>) -> Made<'a> {
         match self {
             Operation::Inter(most) => match sets.into_iter().collect() {
-                Some(sets) => inter(sets, most),
-                None => Vec::new(),
+                Some(sets) => inter(sets, most).into(),
+                None => Made::default(),
             },
-            Operation::Union => union(sets.into_iter().flatten().collect()),
+            Operation::Union => union(sets.into_iter().flatten().collect()).into(),
             Operation::Diff => match sets.split_first() {
                 // A set less itself is empty.
-                Some((Some(_), _)) if entries[1..].contains(&entries[0]) => Vec::new(),
+                Some((Some(_), _)) if entries[1..].contains(&entries[0]) => Made::default(),
                 Some((Some(first), others)) => diff(first, others.iter().flatten().collect()),
-                _ => Vec::new(),
+                _ => Made::default(),
             },
         }
     }
@@ -120,14 +145,14 @@ fn union(sets: Vec<Set<'_>>) -> Vec<Item<'_>> {
 /// Either looks the first set's members up in the others, which takes as many look-ups as it has
 /// members for each of the others; or takes the others' members out of the first set's, which takes
 /// one for each member of any. The first way has the better constant.
-fn diff<'a>(first: &Set<'a>, mut others: Vec<&Set<'a>>) -> Vec<Item<'a>> {
+fn diff<'a>(first: &Set<'a>, mut others: Vec<&Set<'a>>) -> Made<'a> {
     let by_look_up = first.len().saturating_mul(others.len() as u64 + 1) / 2;
     let by_removal = others.iter().map(|set| set.len()).sum::<u64>() + first.len();
     if by_look_up <= by_removal {
         // The larger a set, the sooner a member is found in it.
         others.sort_by_key(|set| std::cmp::Reverse(set.len()));
         let in_none = |member: &Item<'_>| !others.iter().any(|set| set.contains(*member));
-        return first.members().filter(in_none).collect();
+        return first.members().filter(in_none).collect::<Vec<_>>().into();
     }
     let mut left: HashSet<Item<'_>> = first.members().collect();
     for member in others.iter().flat_map(|set| set.members()) {
@@ -135,13 +160,13 @@ fn diff<'a>(first: &Set<'a>, mut others: Vec<&Set<'a>>) -> Vec<Item<'a>> {
             break;
         }
     }
-    left.into_iter().collect()
+    Made { members: left.into_iter().collect(), left_of: Some(*first) }
 }
 
 /// Replies with the result for the sets that the arguments from the first on name.
 fn reply(cx: &mut Cx<'_>, operation: Operation) -> Outcome {
     let entries = look_up(cx, 1, cx.args.len())?;
-    let members = operation.run(&entries, sets(&cx.tx, &entries));
+    let members = operation.run(&entries, sets(&cx.tx, &entries)).members;
     cx.reply.set(members.len());
     for member in members {
         reply_member(&mut cx.reply, member);
@@ -152,7 +177,7 @@ fn reply(cx: &mut Cx<'_>, operation: Operation) -> Outcome {
 /// Stores the result for the sets that the arguments from the second on name.
 fn reply_stored(cx: &mut Cx<'_>, operation: Operation, event: &str) -> Outcome {
     let entries = look_up(cx, 2, cx.args.len())?;
-    let content = operation.run(&entries, sets(&cx.tx, &entries)).into_iter().collect();
+    let content = operation.run(&entries, sets(&cx.tx, &entries)).content();
     store(cx, cx.arg(1), &content, event)
 }
 
@@ -190,7 +215,7 @@ fn sintercard(cx: &mut Cx<'_>) -> Outcome {
     }
     let most = if limit == 0 { u64::MAX } else { limit };
     let entries = look_up(cx, 2, 2 + count)?;
-    let members = Operation::Inter(most).run(&entries, sets(&cx.tx, &entries)).len();
+    let members = Operation::Inter(most).run(&entries, sets(&cx.tx, &entries)).members.len();
     cx.reply.integer(members as i64);
     Ok(())
 }

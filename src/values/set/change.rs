@@ -48,6 +48,9 @@ impl Removed {
 pub struct Content {
     run: Vec<u8>,
     count: usize,
+    /// Members that there were at most.
+    peak: usize,
+    /// Whether any of them was no integer.
     texts: bool,
 }
 
@@ -56,7 +59,15 @@ impl Content {
     pub fn push(&mut self, member: Item<'_>) {
         pack::encode_item(&mut self.run, member);
         self.count += 1;
+        self.peak = self.peak.max(self.count);
         self.texts |= matches!(member, Item::Bytes(_));
+    }
+
+    /// Notes that it is what is left of so many members, some of them texts perhaps: that decides of
+    /// the encoding, which never goes back.
+    pub fn is_left_of(&mut self, members: usize, texts: bool) {
+        self.peak = self.peak.max(members);
+        self.texts |= texts;
     }
 
     /// Number of members.
@@ -91,7 +102,7 @@ pub fn create(
     most_ints: u64,
 ) -> Result<Fresh, OutOfMemory> {
     let start = entry::value_at(key.len(), expiry.is_some());
-    if !content.texts && content.count as u64 <= most_ints {
+    if !content.texts && content.peak as u64 <= most_ints {
         let mut ints: Vec<i64> =
             pack::items(&content.run).filter_map(|item| item.as_integer()).collect();
         ints.sort_unstable();

@@ -180,7 +180,8 @@ pub fn mark(checker: &mut Checker<'_>, kind: Kind, at: Off<u8>, len: usize, what
             }
         }
         _ => {
-            if shm::table::len(checker.view(), at.cast()) == 0 {
+            // What was set aside to be freed has no length.
+            if len > 0 && shm::table::len(checker.view(), at.cast()) == 0 {
                 checker.finding(format!("{what}: a set without members"));
             }
             elements::mark::<Blocks>(checker, at.cast(), what, |_, _| {});

@@ -26,6 +26,8 @@ pub enum Mask {
     Unordered,
     /// A flat array of pairs, or a map, in any order: CONFIG GET with several matches.
     UnorderedPairs,
+    /// HSCAN, SSCAN, ZSCAN: the cursor, then elements in groups of so many values, in any order.
+    Scan(usize),
     /// Confirmations of an UNSUBSCRIBE without channels: the channels in any order, the counts
     /// in theirs.
     Unsubscribed,
@@ -53,11 +55,13 @@ pub enum Mask {
 }
 
 /// Masks of which any may apply where it is unknown which command a reply belongs to.
-pub const LENIENT: [Mask; 12] = [
+pub const LENIENT: [Mask; 14] = [
     Mask::Near(5000),
     Mask::NearTime(5000),
     Mask::Unordered,
     Mask::UnorderedPairs,
+    Mask::Scan(1),
+    Mask::Scan(2),
     Mask::ClientId,
     Mask::Ids,
     Mask::ClientList,
@@ -132,6 +136,20 @@ fn same_masked(mask: Mask, a: &Value, b: &Value, names: (&Names, &Names)) -> boo
         },
         Mask::UnorderedPairs => match (pairs_of(a), pairs_of(b)) {
             (Some(x), Some(y)) => kind_name(a) == kind_name(b) && x == y,
+            _ => false,
+        },
+        Mask::Scan(size) => match (a, b) {
+            (Value::Array(x), Value::Array(y)) => match (x.as_slice(), y.as_slice()) {
+                ([x, Value::Array(all_x)], [y, Value::Array(all_y)]) => {
+                    let groups = |all: &[Value]| {
+                        all.chunks(size)
+                            .map(|group| Value::Array(group.to_vec()))
+                            .collect::<Vec<_>>()
+                    };
+                    x == y && same_multiset(&groups(all_x), &groups(all_y))
+                }
+                _ => false,
+            },
             _ => false,
         },
         // Judged over all confirmations at once, in `same_events`.
@@ -506,6 +524,10 @@ mod tests {
         assert!(equal(Mask::Unordered, &array(&[&x, &y]), &array(&[&y, &x])));
         assert!(!equal(Mask::Unordered, &array(&[&x, &x, &y]), &array(&[&y, &y, &x])));
         assert!(!equal(Mask::Exact, &array(&[&x, &y]), &array(&[&y, &x])));
+        let scan = |v: &[&Value]| Value::Array(vec![Value::bulk("0"), array(v)]);
+        assert!(equal(Mask::Scan(1), &scan(&[&x, &y]), &scan(&[&y, &x])));
+        assert!(equal(Mask::Scan(2), &scan(&[&x, &x, &y, &y]), &scan(&[&y, &y, &x, &x])));
+        assert!(!equal(Mask::Scan(2), &scan(&[&x, &y]), &scan(&[&y, &x])));
         assert!(!equal(Mask::Kind, &Value::error("ERR a"), &Value::error("ERR b")));
         assert!(!equal(Mask::Kind, &Value::NullBulk, &Value::Null));
         assert!(!equal(Mask::Info, &x, &Value::Verbatim(*b"txt", b"x".to_vec())));

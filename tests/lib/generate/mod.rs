@@ -18,6 +18,7 @@ pub mod limits;
 pub mod protocol;
 pub mod pubsub;
 pub mod server;
+pub mod sets;
 pub mod strings;
 pub mod transactions;
 pub mod words;
@@ -41,6 +42,8 @@ pub enum Family {
     Strings,
     /// SETBIT, BITFIELD and the like.
     Bitmaps,
+    /// SADD, SINTER, SPOP and the like.
+    Sets,
     /// DEL, RENAME, COPY, SCAN, OBJECT and the like, over several databases.
     Keys,
     /// EXPIRE, TTL, SET EX and the like.
@@ -68,9 +71,10 @@ pub enum Family {
 }
 
 /// All families, with their names.
-pub const FAMILIES: [(Family, &str); 14] = [
+pub const FAMILIES: [(Family, &str); 15] = [
     (Family::Strings, "strings"),
     (Family::Bitmaps, "bitmaps"),
+    (Family::Sets, "sets"),
     (Family::Keys, "keys"),
     (Family::Expiry, "expiry"),
     (Family::Transactions, "transactions"),
@@ -198,6 +202,7 @@ pub fn episode(family: Family, seed: u64, steps: usize) -> Vec<Step> {
 /// Adds the next step or few.
 fn family_steps(family: Family, g: &mut Gen, out: &mut Vec<Step>) {
     match family {
+        Family::Sets => sets::steps(g, out),
         Family::Keys => keys::steps(g, out),
         Family::Expiry => expiry::steps(g, out),
         Family::Transactions => transactions::steps(g, out),
