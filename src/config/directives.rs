@@ -202,11 +202,8 @@ const MEMORY: &[Directive] = &[
 /// Encodings of values.
 const VALUES: &[Directive] = &[
     directive("hash-max-listpack-entries", int(0, I64_MAX), "512")
-        .alias("hash-max-ziplist-entries")
-        .inert(),
-    directive("hash-max-listpack-value", memory(0, I64_MAX), "64")
-        .alias("hash-max-ziplist-value")
-        .inert(),
+        .alias("hash-max-ziplist-entries"),
+    directive("hash-max-listpack-value", memory(0, I64_MAX), "64").alias("hash-max-ziplist-value"),
     directive("list-max-listpack-size", int(-INT_MAX - 1, INT_MAX), "-2")
         .alias("list-max-ziplist-size")
         .inert(),

@@ -36,6 +36,7 @@ use crate::session::queue::Queued;
 use crate::session::tracking::{Reader, Tracked};
 use crate::session::{Directory, Session};
 use crate::statistics::{CommandRow, ErrorRow, Statistics};
+use crate::values::hash::Field;
 use crate::values::set::SetMember;
 use crate::values::stream::group::{Consumer, Delivery, Group, Pending, Progress};
 use crate::values::stream::node::{Fill, Node};
@@ -78,6 +79,7 @@ pub const FINGERPRINT: u64 = fingerprint(
         Consumer::LAYOUT,
         Pending::LAYOUT,
         Delivery::LAYOUT,
+        Field::LAYOUT,
     ],
     &[("encodings", ENCODINGS)],
 );

@@ -146,6 +146,28 @@ pub fn splice_counted(
     Ok(Some(off))
 }
 
+/// Gives a packed list another kind, number of items and run: only what differs is spliced in. If that
+/// needs another block, gives its entry, as [`splice`] does.
+pub fn rewrite(
+    tx: &mut Tx<'_>,
+    off: Off<Entry>,
+    kind: Kind,
+    count: usize,
+    run: &[u8],
+) -> Result<Option<Off<Entry>>, OutOfMemory> {
+    let old = Packed::of(&EntryView::new(tx, off));
+    let same = old.run.iter().zip(run).take_while(|(old, new)| old == new).count();
+    let change = Splice {
+        at: same,
+        removed: old.run.len() - same,
+        bytes: &run[same..],
+        items: count as isize - old.count as isize,
+    };
+    let moved = splice(tx, off, change)?;
+    entry::set_kind(tx, moved.unwrap_or(off), kind, length(value_len(run.len()))?)?;
+    Ok(moved)
+}
+
 /// Whether a value may be changed within a block with so much room for it: it has to fit, and not to
 /// waste more than half of it.
 #[inline(always)]

@@ -58,11 +58,15 @@ pub fn take(
     hash: u64,
     place: &Place,
 ) -> Result<(), OutOfMemory> {
-    /// Bits of the hash that neither choose the segment nor the bucket, nearly: one element in 64 has
-    /// none of them.
-    const LOOK: u64 = 0x3f << 32;
+    /// Fewer elements for an entry of the directory are few: a segment holds 434.
+    const SPARSE: u64 = 64;
     table::remove(tx, table, place)?;
-    if hash & LOOK == 0 {
+    let record = tx.get(table);
+    let sparse = record.len.get().to_native() >> record.depth.get().to_native() < SPARSE;
+    // Bits of the hash that choose neither the segment nor the bucket, nearly: one element in 64 has none
+    // of them, one in 8 none of the last three.
+    let bits = hash >> 32 & if sparse { 0x7 } else { 0x3f };
+    if bits == 0 {
         table::shrink_step(tx, table, hash)?;
     }
     Ok(())

@@ -1,6 +1,0 @@
-//! Hashes.
-
-use super::spec::CommandSpec;
-
-/// The rows of this family.
-pub static COMMANDS: &[CommandSpec] = &[];
