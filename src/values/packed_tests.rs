@@ -34,7 +34,7 @@ fn packed(values: &[Vec<u8>]) -> Vec<u8> {
 
 fn put(tx: &mut Tx<'_>, database: Off<Database>, values: &[Vec<u8>]) -> Result<(), OutOfMemory> {
     let expiry = Some(33_177_117_420_000);
-    let fresh = create(tx, NAME, Kind::SetPacked, expiry, values.len(), &packed(values))?;
+    let fresh = create(tx, NAME, Kind::ListPacked, expiry, values.len(), &packed(values))?;
     keyspace::insert(tx, database, tx.hash(NAME), fresh.off().cast())
 }
 
@@ -116,6 +116,9 @@ proptest! {
             }
             prop_assert_eq!(&read(&arena, database), &model);
         }
+        // What kind of value it is is nobody's business here, but that nothing leaks.
+        let found = find(&arena, database);
+        arena.transact(|tx| keyspace::remove(tx, database, &found)).expect("memory");
         let report = crate::check::check_arena(&arena);
         prop_assert!(report.clean, "{}", report.text);
     }

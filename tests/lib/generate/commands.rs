@@ -5,7 +5,7 @@ use crate::cmd;
 use crate::differential::{Command, Mask, Vary};
 
 /// The commands under test, without subcommands.
-pub const SUPPORTED: [&str; 115] = [
+pub const SUPPORTED: [&str; 131] = [
     "append",
     "auth",
     "bitcount",
@@ -46,7 +46,23 @@ pub const SUPPORTED: [&str; 115] = [
     "getex",
     "getrange",
     "getset",
+    "hdel",
     "hello",
+    "hexists",
+    "hget",
+    "hgetall",
+    "hincrby",
+    "hincrbyfloat",
+    "hkeys",
+    "hlen",
+    "hmget",
+    "hmset",
+    "hrandfield",
+    "hscan",
+    "hset",
+    "hsetnx",
+    "hstrlen",
+    "hvals",
     "incr",
     "incrby",
     "incrbyfloat",
