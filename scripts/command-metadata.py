@@ -26,11 +26,12 @@ COMMANDS = """
 append auth bitcount bitfield bitfield_ro bitop bitpos client command config copy dbsize debug decr decrby del discard
 dump echo exec exists expire expireat expiretime flushall flushdb get getbit getdel getex getrange getset hello incr
 incrby incrbyfloat info keys lcs lolwut memory mget migrate monitor move mset msetnx multi object persist pexpire
-pexpireat pexpiretime ping psetex psubscribe pttl publish pubsub punsubscribe quit randomkey rename renamenx reset
-restore restore-asking sadd scan scard sdiff sdiffstore select set setbit setex setnx setrange shutdown sinter
-sintercard sinterstore sismember smembers smismember smove spop spublish srandmember srem sscan ssubscribe strlen
-subscribe substr sunion sunionstore sunsubscribe swapdb time touch ttl type unlink unsubscribe unwatch watch xack xadd
-xautoclaim xclaim xdel xgroup xinfo xlen xpending xrange xread xreadgroup xrevrange xsetid xtrim
+pexpireat pexpiretime pfadd pfcount pfdebug pfmerge pfselftest ping psetex psubscribe pttl publish pubsub punsubscribe
+quit randomkey rename renamenx reset restore restore-asking sadd scan scard sdiff sdiffstore select set setbit setex
+setnx setrange shutdown sinter sintercard sinterstore sismember smembers smismember smove spop spublish srandmember
+srem sscan ssubscribe strlen subscribe substr sunion sunionstore sunsubscribe swapdb time touch ttl type unlink
+unsubscribe unwatch watch xack xadd xautoclaim xclaim xdel xgroup xinfo xlen xpending xrange xread xreadgroup xrevrange
+xsetid xtrim
 """.split()
 
 

@@ -138,6 +138,8 @@ accessors! {
     list_compress_depth: u32 "list-compress-depth";
     /// Most members of a set that is kept as sorted integers.
     set_max_intset_entries: u64 "set-max-intset-entries";
+    /// Most bytes of a HyperLogLog that is kept sparse.
+    hll_sparse_max_bytes: u64 "hll-sparse-max-bytes";
     /// Most members of a sorted set that is kept as one packed list.
     zset_max_listpack_entries: u64 "zset-max-listpack-entries";
     /// Most bytes of a member of such a sorted set.

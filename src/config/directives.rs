@@ -217,7 +217,7 @@ const VALUES: &[Directive] = &[
         .inert(),
     directive("stream-node-max-bytes", memory(0, I64_MAX), "4096"),
     directive("stream-node-max-entries", int(0, I64_MAX), "100"),
-    directive("hll-sparse-max-bytes", memory(0, I64_MAX), "3000").inert(),
+    directive("hll-sparse-max-bytes", memory(0, I64_MAX), "3000"),
 ];
 
 /// Events, slow log, latency, ACL log.

@@ -246,7 +246,9 @@ fn parse_int(text: &[u8]) -> Result<i128, Refusal> {
 }
 
 fn memory_value(text: &[u8]) -> Result<i128, Refusal> {
-    memtoull(text).map(i128::from).ok_or("argument must be a memory value".into())
+    // Redis reads it as a C string.
+    let end = text.iter().position(|byte| *byte == 0).unwrap_or(text.len());
+    memtoull(&text[..end]).map(i128::from).ok_or("argument must be a memory value".into())
 }
 
 fn parse_memory_or_percent(text: &[u8]) -> Result<Value, Refusal> {

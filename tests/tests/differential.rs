@@ -23,6 +23,11 @@ fn sets() {
 }
 
 #[test]
+fn hyperloglogs() {
+    compare_servers(Family::HyperLogLogs, 16_000, 30, 300);
+}
+
+#[test]
 fn keys() {
     compare_servers(Family::Keys, 3_000, 32, 400);
 }

@@ -1,12 +1,12 @@
 //! The subcommands of `DEBUG` that look into values: `OBJECT`, `RELOAD`, `DIGEST`, `DIGEST-VALUE`.
 
-use shm::Off;
+use shm::{Off, U64, field};
 
 use crate::commands::object::{idle_seconds, reference_count};
 use crate::executor::{Cx, Fail, Outcome, error};
 use crate::keyspace::{self, Database, EntryView, Found, Kind, Type, entry};
 use crate::rdb::object;
-use crate::root;
+use crate::root::{self, Counters, Root};
 use crate::values::serial;
 use crate::values::serial::digest::Digest;
 use crate::values::string::{self, Content, Encoded};
@@ -98,6 +98,11 @@ pub(super) fn reload(cx: &mut Cx<'_>) -> Outcome {
                 reencode(cx, database, hash, &found)?;
             }
         }
+    }
+    if !(2..cx.args.len()).any(|at| cx.args.is(at, "NOSAVE")) {
+        // Redis has saved everything.
+        let counter = field!(field!(cx.root, Root.counters), Counters.dirty);
+        cx.tx.hint(counter, U64::from_native(0));
     }
     cx.reply.ok();
     Ok(())

@@ -119,9 +119,10 @@ impl Side {
         (0..count).try_for_each(|n| self.open(n))
     }
 
-    /// Changes to the data that the server has counted since the last reset.
-    pub fn changes(&mut self) -> io::Result<i64> {
-        Ok(self.counted_changes()?.wrapping_sub(self.changes_before))
+    /// Changes to the data that the server has counted, and those since the last reset.
+    pub fn changes(&mut self) -> io::Result<(i64, i64)> {
+        let counted = self.counted_changes()?;
+        Ok((counted, counted - self.changes_before))
     }
 
     fn counted_changes(&mut self) -> io::Result<i64> {

@@ -5,7 +5,7 @@ use crate::cmd;
 use crate::differential::{Command, Mask, Vary};
 
 /// The commands under test, without subcommands.
-pub const SUPPORTED: [&str; 131] = [
+pub const SUPPORTED: [&str; 136] = [
     "append",
     "auth",
     "bitcount",
@@ -84,6 +84,11 @@ pub const SUPPORTED: [&str; 131] = [
     "pexpire",
     "pexpireat",
     "pexpiretime",
+    "pfadd",
+    "pfcount",
+    "pfdebug",
+    "pfmerge",
+    "pfselftest",
     "ping",
     "psetex",
     "psubscribe",

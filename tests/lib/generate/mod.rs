@@ -13,6 +13,7 @@ pub mod clients;
 pub mod commands;
 pub mod connection;
 pub mod expiry;
+pub mod hyperloglog;
 pub mod keys;
 pub mod limits;
 pub mod protocol;
@@ -44,6 +45,8 @@ pub enum Family {
     Bitmaps,
     /// SADD, SINTER, SPOP and the like.
     Sets,
+    /// PFADD, PFCOUNT, PFMERGE and what they make of other strings.
+    HyperLogLogs,
     /// DEL, RENAME, COPY, SCAN, OBJECT and the like, over several databases.
     Keys,
     /// EXPIRE, TTL, SET EX and the like.
@@ -71,10 +74,11 @@ pub enum Family {
 }
 
 /// All families, with their names.
-pub const FAMILIES: [(Family, &str); 15] = [
+pub const FAMILIES: [(Family, &str); 16] = [
     (Family::Strings, "strings"),
     (Family::Bitmaps, "bitmaps"),
     (Family::Sets, "sets"),
+    (Family::HyperLogLogs, "hyperloglogs"),
     (Family::Keys, "keys"),
     (Family::Expiry, "expiry"),
     (Family::Transactions, "transactions"),
@@ -216,10 +220,16 @@ fn family_steps(family: Family, g: &mut Gen, out: &mut Vec<Step>) {
             let family = FAMILIES[g.choice(FAMILIES.len() - 2)].0;
             family_steps(family, g, out);
         }
-        Family::Strings | Family::Bitmaps | Family::Server | Family::Commands | Family::Arity => {
+        Family::Strings
+        | Family::Bitmaps
+        | Family::HyperLogLogs
+        | Family::Server
+        | Family::Commands
+        | Family::Arity => {
             usual_steps(g, out, |g| match family {
                 Family::Strings => strings::command(g),
                 Family::Bitmaps => bitmaps::command(g),
+                Family::HyperLogLogs => hyperloglog::command(g),
                 Family::Server => server::command(g),
                 Family::Commands => commands::command(g),
                 _ => arity::command(g),
