@@ -1,12 +1,14 @@
 //! The root record: where everything that the server keeps in the arena can be found.
 
 use shm::table::Table;
+use shm::tree::Tree;
 use shm::{Hint, I64, Off, OutOfMemory, Slot, Tx, U32, U64, View, field, record};
 
 use crate::config::ConfigValues;
 use crate::keyspace::Database;
 use crate::keyspace::trash::Trash;
 use crate::session::members::Topic;
+use crate::session::waits::Queue;
 use crate::session::{Directory, Session};
 use crate::statistics::{self, Statistics};
 
@@ -41,6 +43,16 @@ record! {
         pub shard_channels: Table,
         /// Watched keys with their watchers.
         pub watched: Table,
+        /// Keys that blocked clients wait for, with those who do.
+        pub waiting: Table,
+        /// First of the keys that are ready, null between transactions.
+        pub ready_first: Slot<Off<Queue>>,
+        /// Last of them.
+        pub ready_last: Slot<Off<Queue>>,
+        /// Blocked clients that have a deadline, by it.
+        pub deadlines: Tree,
+        /// Blocked clients.
+        pub blocked: Slot<U32>,
         /// Keys that clients with `CLIENT TRACKING` have read.
         pub tracked: Table,
         /// Readers of all tracked keys together.

@@ -181,6 +181,15 @@ impl Ledger {
         }
     }
 
+    /// Counts that a command failed that had been blocked since it was counted, if it has.
+    pub fn unblocked(&mut self, tx: &mut Tx<'_>, root: Off<Root>, command: &'static Command) {
+        if std::mem::take(&mut self.failed)
+            && let Some(known) = self.known(tx, root, command)
+        {
+            add(tx, field!(known.row, CommandRow.failed), 1);
+        }
+    }
+
     /// Counts a command that was refused before it ran.
     pub fn rejected(&mut self, tx: &mut Tx<'_>, root: Off<Root>, command: &'static Command) {
         if let Some(known) = self.known(tx, root, command) {

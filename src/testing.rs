@@ -167,22 +167,42 @@ impl Server {
     fn act(&mut self, look_at: Option<u32>) {
         let mut slots: Vec<u32> = look_at.into_iter().collect();
         self.executor.write_replies(&mut Everybody(&mut self.clients), &mut slots);
+        let mut resumed = Vec::new();
         for action in self.executor.take_actions() {
             match action {
                 Action::Flush(slot) | Action::Close(slot) => slots.push(slot),
+                Action::Resume(slot) => resumed.push(slot),
                 other => self.asked.push(other),
             }
         }
         for slot in slots {
-            let of_slot = |client: &Option<(u32, Buffers)>| {
-                client.as_ref().is_some_and(|(other, _)| *other == slot)
-            };
-            let Some(number) = self.clients.iter().position(of_slot) else { continue };
+            let Some(number) = self.number_of(slot) else { continue };
             let Some((_, buffers)) = &mut self.clients[number] else { continue };
             if self.executor.flush_pending(slot, buffers) == Flushed::Close {
                 self.close(number);
             }
         }
+        for slot in resumed {
+            if let Some(number) = self.number_of(slot) {
+                self.feed(number, b"");
+            }
+        }
+    }
+
+    fn number_of(&self, slot: u32) -> Option<usize> {
+        let of_slot = |client: &Option<(u32, Buffers)>| {
+            client.as_ref().is_some_and(|(other, _)| *other == slot)
+        };
+        self.clients.iter().position(of_slot)
+    }
+
+    /// Has the clock of the server stand this much later, and lets blocked clients go whose time is
+    /// up by then.
+    pub fn time_out(&mut self, later_ms: i64) {
+        self.executor.state.read_clock();
+        self.executor.state.now_ms += later_ms;
+        self.executor.time_out_blocked();
+        self.act(None);
     }
 
     /// Walks the arena and fails unless everything is right.

@@ -6,9 +6,10 @@ mod tracking;
 use shm::{I64, field};
 
 use super::spec::{CommandSpec, acl, cmd, container, flag};
+use crate::executor::blocking;
 use crate::executor::{Action, Cx, Fail, Outcome, error};
 use crate::root::Root;
-use crate::session::{self, cold};
+use crate::session::{self, cold, directory};
 use crate::util::numbers::string2ll;
 
 pub use list::sessions;
@@ -183,17 +184,21 @@ pub fn set_name(cx: &mut Cx<'_>, name: &[u8]) -> Outcome {
 
 /// `CLIENT UNBLOCK client-id [TIMEOUT | ERROR]`: unblock a client blocked in a blocking command
 /// from a different connection.
-///
-/// There are no blocking commands yet, so nobody is ever blocked.
 fn unblock(cx: &mut Cx<'_>) -> Outcome {
-    match cx.args.len() {
-        3 => {}
-        4 if cx.args.is(3, "timeout") || cx.args.is(3, "error") => {}
+    let error = match cx.args.len() {
+        3 => false,
+        4 if cx.args.is(3, "timeout") => false,
+        4 if cx.args.is(3, "error") => true,
         4 => return Err("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR".into()),
         _ => return Err(wrong_subcommand(cx)),
-    }
-    cx.int_arg(2)?;
-    cx.reply.integer(0);
+    };
+    let id = cx.int_arg(2)?;
+    let session = directory::by_id(&cx.tx, cx.root, id as u64);
+    let unblocked = match session {
+        Some(session) => blocking::unblock(cx, session, error)?,
+        None => false,
+    };
+    cx.reply.integer(i64::from(unblocked));
     Ok(())
 }
 

@@ -64,6 +64,7 @@ fn check_flush_options(cx: &Cx<'_>) -> Outcome {
 fn flush(cx: &mut Cx<'_>, index: u32) -> Outcome {
     let database = root::database(&cx.tx, cx.root, index);
     cx.dirty += keyspace::len(&cx.tx, database);
+    cx.note_replaced(index, None)?;
     watch::database_flushed(&mut cx.tx, cx.root, index)?;
     keyspace::clear(&mut cx.tx, database)?;
     Ok(())
@@ -76,8 +77,12 @@ fn swapdb(cx: &mut Cx<'_>) -> Outcome {
     let (one, first) = arguments::database_of(cx, first).ok_or(NO_DATABASE)?;
     let (other, second) = arguments::database_of(cx, second).ok_or(NO_DATABASE)?;
     if first != second {
+        cx.note_replaced(one, Some(other))?;
+        cx.note_replaced(other, Some(one))?;
         watch::databases_swapped(&mut cx.tx, cx.root, one, other)?;
         keyspace::swap(&mut cx.tx, first, second)?;
+        cx.note_filled(one)?;
+        cx.note_filled(other)?;
     }
     cx.dirty += 1;
     cx.reply.ok();

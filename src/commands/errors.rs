@@ -38,6 +38,9 @@ pub const DEBUG_NOT_ALLOWED: &str = "ERR DEBUG command not allowed. \
      If the enable-debug-command option is set to \"local\", you can run it from a local connection, \
      otherwise you need to set this option in the configuration file, and then restart the server.";
 
+/// `CLIENT UNBLOCK ... ERROR`, to the client that was blocked.
+pub const UNBLOCKED: &str = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
+
 /// `CONFIG REWRITE`: there is no configuration file to rewrite.
 pub const NO_CONFIG_FILE: &str = "ERR The server is running without a config file";
 

@@ -85,6 +85,7 @@ fn copy(cx: &mut Cx<'_>) -> Outcome {
             cx.reply.integer(0);
             return Ok(());
         }
+        cx.note_gone(index, found.entry)?;
         keyspace::remove(&mut cx.tx, database, found)?;
     }
     // Looked up again, since removing the target has changed a table.
@@ -140,6 +141,7 @@ fn move_key(cx: &mut Cx<'_>) -> Outcome {
         cx.reply.integer(0);
         return Ok(());
     };
+    cx.note_gone(cx.database_index, found.entry)?;
     keyspace::take(&mut cx.tx, cx.database, &found)?;
     cx.add_in(database, index, &key, found.entry)?;
     cx.changed(name)?;
@@ -205,6 +207,7 @@ fn rename_unless(cx: &mut Cx<'_>, new_only: bool) -> Result<bool, crate::executo
     let Some(found) = cx.peek(from)?.found else { return Err(error::NO_KEY) };
     let expiry = cx.entry(&found).expiry();
     let renamed = entry::rename(&mut cx.tx, found.entry, to, expiry)?;
+    cx.note_gone(cx.database_index, found.entry)?;
     keyspace::take(&mut cx.tx, cx.database, &found)?;
     cx.tx.free(found.entry)?;
     cx.add_in(cx.database, cx.database_index, &target, renamed)?;

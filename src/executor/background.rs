@@ -3,7 +3,7 @@
 
 use shm::{U64, field, table};
 
-use super::{Executor, bump, events};
+use super::{Executor, blocking, bump, events};
 use crate::keyspace::expire::{self, Cursor, Slice};
 use crate::keyspace::trash;
 use crate::root::{Counters, Root};
@@ -139,6 +139,7 @@ impl Executor {
             let due = expire::remove_expired(&mut tx, database, hash, &key, now)?;
             removed += u64::from(due);
             if due {
+                blocking::end_groups(&mut tx, &mut self.state, root, index, &key)?;
                 events::expired(&mut tx, &mut self.state, root, index, &key)?;
             }
             watch::key_expired(&mut tx, root, index, &key)?;
@@ -198,6 +199,7 @@ impl Executor {
         if capacity == 0 || timeout == 0 {
             return;
         }
+        const EXEMPT: u64 = flag::SUBSCRIBER | flag::MONITOR | flag::POSTPONED | flag::BLOCKED;
         let rounds = (capacity / self.state.config.hz().max(1)).max(AT_LEAST).min(capacity);
         for _ in 0..rounds {
             let slot = self.background.next_session % capacity;
@@ -205,7 +207,7 @@ impl Executor {
             let Some(session) = self.session(slot) else { continue };
             let record = self.arena.get(session);
             let idle = self.state.now_ms - record.active_ms.get().to_native();
-            let exempt = record.is(flag::SUBSCRIBER | flag::MONITOR | flag::POSTPONED);
+            let exempt = record.is(EXEMPT);
             if idle > timeout && !exempt {
                 let closed = self
                     .arena

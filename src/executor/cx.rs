@@ -274,6 +274,7 @@ impl<'a> Cx<'a> {
             && at <= self.state.now_ms
             && let Some(expired) = found.take()
         {
+            self.note_gone(index, expired.entry)?;
             keyspace::remove(&mut self.tx, database, &expired)?;
             self.expired(index, name)?;
         }
@@ -335,6 +336,7 @@ impl<'a> Cx<'a> {
         let mut word = self.state.access.first(self.state.now_ms);
         match &key.found {
             Some(found) => {
+                self.note_gone(self.database_index, found.entry)?;
                 if matches!(self.state.access, access::Policy::Frequency(_)) {
                     // The key is counted, whatever value it has.
                     word = EntryView::new(&self.tx, found.entry).access();
@@ -356,6 +358,9 @@ impl<'a> Cx<'a> {
         entry: Off<Entry>,
     ) -> Outcome {
         keyspace::insert(&mut self.tx, database, key.hash, entry)?;
+        if self.somebody_waits() {
+            self.note_new(index, key.name, entry)?;
+        }
         self.notify_in(index, class::NEW, "new", key.name)
     }
 
@@ -389,6 +394,7 @@ impl<'a> Cx<'a> {
 
     /// Removes a key that is there.
     pub fn delete(&mut self, found: &Found) -> Result<(), Fail> {
+        self.note_gone(self.database_index, found.entry)?;
         Ok(keyspace::remove(&mut self.tx, self.database, found)?)
     }
 

@@ -2,6 +2,7 @@
 
 use shm::{U32, field};
 
+use super::blocking;
 use super::cx::{Cx, Fail, Outcome};
 use crate::commands::spec::flag as command_flag;
 use crate::commands::table::{self, Command, Lookup};
@@ -43,6 +44,9 @@ pub fn process(cx: &mut Cx<'_>) -> Result<Done, Fail> {
         return Ok(Done::Replied);
     }
     call(cx)?;
+    if !cx.tx.get(cx.root).ready_first.get().is_null() {
+        blocking::serve_ready(cx)?;
+    }
     tell_trackers(cx)?;
     Ok(Done::Replied)
 }

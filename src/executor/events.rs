@@ -2,6 +2,7 @@
 
 use shm::{Off, OutOfMemory, Tx};
 
+use super::blocking;
 use super::cx::{Cx, Outcome};
 use super::state::State;
 use crate::root::Root;
@@ -63,8 +64,9 @@ impl Cx<'_> {
 
     #[cold]
     fn publish_event(&mut self, index: u32, event: &str, name: &[u8]) -> Outcome {
+        blocking::before_message(self)?;
         let own = publish(&mut self.tx, self.state, self.root, index, event, name)?;
-        self.push_raw(&own);
+        blocking::own_messages(self, &own);
         Ok(self.reply.sink().check()?)
     }
 }

@@ -8,6 +8,7 @@
 //! | [`dispatch`] | from words to a command that has run |
 //! | [`cx`], [`args`], [`output`], [`state`] | what handlers work with |
 //! | [`peers`] | other servers, as `MIGRATE` sees them |
+//! | [`blocking`] | blocked clients: serving them, and letting them go |
 //! | [`limits`] | limits of unsent output |
 //! | [`background`] | expiry, freeing, shrinking, time-outs: in slices, between turns |
 //!
@@ -15,6 +16,7 @@
 
 pub mod args;
 pub mod background;
+pub mod blocking;
 pub mod cx;
 pub mod dispatch;
 pub mod events;
@@ -89,6 +91,9 @@ pub struct Executor {
     argv: Argv,
     batch: replies::Batch,
     background: background::Background,
+    /// After the arena was too full to let a blocked client go: when to try again, milliseconds
+    /// since the epoch.
+    time_outs_from_ms: i64,
 }
 
 /// What the executor is about to do, in the arena's in-flight words: for whoever has to finish it
@@ -117,7 +122,8 @@ impl Executor {
         let background = background::Background::default();
         let output = Output::new(output);
         let (argv, batch) = (Argv::new(), replies::Batch::default());
-        Executor { arena, state, root, input, output, argv, batch, background }
+        let time_outs_from_ms = 0;
+        Executor { arena, state, root, input, output, argv, batch, background, time_outs_from_ms }
     }
 
     /// The root record.

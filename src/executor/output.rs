@@ -75,6 +75,11 @@ impl Output {
         &self.buffer.bytes()[self.start..self.len]
     }
 
+    /// What was written behind a position.
+    pub fn since(&self, from: usize) -> &[u8] {
+        &self.buffer.bytes()[from..self.len]
+    }
+
     /// Segments waiting to be written.
     #[inline(always)]
     pub fn segments(&self) -> usize {

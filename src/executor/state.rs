@@ -25,6 +25,8 @@ pub enum Action {
     Reconfigured(Vec<Id>),
     /// Stop serving, in order.
     Shutdown,
+    /// Have the session in this slot go on with its input.
+    Resume(u32),
     /// `CLIENT PAUSE` ended or changed: look at postponed sessions.
     Unpaused,
 }
@@ -58,6 +60,8 @@ pub struct State {
     pub findings: Vec<Finding>,
     /// Which events are told of ([`super::events::class`]): 0 while nobody is to be told.
     pub events: u32,
+    /// Set while blocked clients are being served.
+    pub serving: Option<super::blocking::Serving>,
     /// Which generation this process is.
     pub generation: u64,
     /// Pid of the keeper.
@@ -136,6 +140,7 @@ impl State {
             pending: tracking::Pending::default(),
             findings: Vec::new(),
             events: 0,
+            serving: None,
             generation,
             keeper_pid,
             serving_since_us: crate::util::time::monotonic_us(),
@@ -216,6 +221,7 @@ impl State {
     pub fn forget_command(&mut self) {
         self.actions.clear();
         self.findings.clear();
+        self.serving = None;
         self.pending = tracking::Pending::default();
         self.ledger.forget_time();
         self.current = Off::NULL;

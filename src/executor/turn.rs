@@ -137,17 +137,22 @@ impl Executor {
             // Nothing is read any more, but its peer may have gone meanwhile.
             return Served::LookAt { more: false };
         }
-        let postponed = record.is(flag::POSTPONED);
+        let goes_on = record.is(flag::POSTPONED | flag::RESUMED);
+        let blocked = record.is(flag::BLOCKED);
         let mut turn = self.attach(session);
-        let served = if postponed {
-            // Its command waits in the input; there is nothing to read before it has run.
+        let served = if goes_on {
+            // A command waits in the input; there is nothing to read before it has run.
             self.state.advance_clock();
             Ok(Served::More)
         } else {
             self.read(&mut turn, stream)
         };
         let served = served.and_then(|served| {
-            if served != Served::Close {
+            if blocked && self.exceeds_input_limit(&turn, turn.length as u64) {
+                return Ok(Served::Close);
+            }
+            // What a blocked client sends waits until it is blocked no more.
+            if served != Served::Close && !blocked {
                 self.in_flight(turn.session, InFlight::Execute);
                 self.run(&mut turn)?;
                 self.landed();
@@ -258,7 +263,7 @@ impl Executor {
             self.publish(turn);
         }
         self.landed();
-        if turn.large && self.exceeds_input_limit(turn) {
+        if turn.large && self.exceeds_input_limit(turn, turn.decoder.waiting(turn.length as u64)) {
             return Ok(Served::Close);
         }
         let root = self.root;
@@ -272,10 +277,9 @@ impl Executor {
         Ok(if read == room { Served::More } else { Served::Drained })
     }
 
-    /// Whether more of a request waits for its end than `client-query-buffer-limit` allows, which
-    /// only input in a block of its own can.
-    fn exceeds_input_limit(&self, turn: &Turn) -> bool {
-        let waiting = turn.decoder.waiting(turn.length as u64);
+    /// Whether more input waits (for the end of its request, or for a blocked client) than
+    /// `client-query-buffer-limit` allows, which only input in a block of its own can.
+    fn exceeds_input_limit(&self, turn: &Turn, waiting: u64) -> bool {
         let exceeds = waiting > self.state.config.client_query_buffer_limit();
         if exceeds {
             tracing::warn!(
@@ -426,7 +430,8 @@ impl Executor {
             turn.position = turn.length;
         }
         tx.commit(&turn.payload_at(start, end, segments));
-        Ok(if turn.closing { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        let ends = turn.closing || flags & flag::BLOCKED != 0;
+        Ok(if ends { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     }
 
     /// Moves what the turn has replied so far to the session's own output: there is much of it, or
@@ -460,12 +465,12 @@ impl Executor {
             self.set_aside(&turn)?;
         }
         let mut tx = self.arena.begin();
-        let was_postponed = tx.get(session).is(flag::POSTPONED);
+        let waited = flag::POSTPONED | flag::RESUMED;
+        let had_to_go_on = tx.get(session).is(waited);
         save_input(&mut tx, &self.input, &turn)?;
-        if turn.postponed != was_postponed {
-            let (clear, set) =
-                if turn.postponed { (0, flag::POSTPONED) } else { (flag::POSTPONED, 0) };
-            session::change_flags(&mut tx, session, clear, set)?;
+        if turn.postponed || had_to_go_on {
+            let set = if turn.postponed { flag::POSTPONED } else { 0 };
+            session::change_flags(&mut tx, session, waited, set)?;
         }
         let close = tx.get(session).is(flag::CLOSE_ASAP);
         let look = turn.closing || output::is_pending(&tx, session);
@@ -557,14 +562,14 @@ fn words_of(turn: &Turn) -> [U64; 4] {
     turn.decoder.to_words().map(U64::from_native)
 }
 
-/// `CLIENT REPLY SKIP` holds for one command; gives the session's flags.
+/// `CLIENT REPLY SKIP` holds for one command, which for a blocked client is not over; gives the
+/// session's flags.
 #[inline(always)]
 fn next_reply_mode(cx: &mut Cx<'_>) -> Result<u64, OutOfMemory> {
     let flags = cx.session_record().flags.get().to_native();
-    if flags & (flag::REPLY_SKIP | flag::REPLY_SKIP_NEXT) != 0 {
-        let set = if flags & flag::REPLY_SKIP_NEXT != 0 { flag::REPLY_SKIP } else { 0 };
-        let clear = flag::REPLY_SKIP | flag::REPLY_SKIP_NEXT;
-        session::change_flags(&mut cx.tx, cx.session, clear, set)?;
+    let skips = flag::REPLY_SKIP | flag::REPLY_SKIP_NEXT;
+    if flags & skips != 0 && flags & flag::BLOCKED == 0 {
+        session::step_reply_mode(&mut cx.tx, cx.session)?;
     }
     Ok(flags)
 }

@@ -34,6 +34,7 @@ use crate::session::members::{Member, Topic};
 use crate::session::output::{Chunk, Message};
 use crate::session::queue::Queued;
 use crate::session::tracking::{Reader, Tracked};
+use crate::session::waits::{Place, Queue, Wait};
 use crate::session::{Directory, Session};
 use crate::statistics::{CommandRow, ErrorRow, Statistics};
 use crate::values::hash::Field;
@@ -66,6 +67,9 @@ pub const FINGERPRINT: u64 = fingerprint(
         Topic::LAYOUT,
         Member::LAYOUT,
         Queued::LAYOUT,
+        Wait::LAYOUT,
+        Place::LAYOUT,
+        Queue::LAYOUT,
         Tracked::LAYOUT,
         Reader::LAYOUT,
         SetMember::LAYOUT,

@@ -133,6 +133,9 @@ impl Generation {
         if pause != 0 {
             until = until.min((pause - unix_time_ms()).max(0) as u64 * 1000);
         }
+        if let Some(deadline) = self.executor.next_deadline_ms() {
+            until = until.min(deadline.saturating_sub(unix_time_ms()).max(0) as u64 * 1000);
+        }
         Duration::from_micros(until)
     }
 
@@ -169,6 +172,7 @@ impl Generation {
         }
         self.work_off_queue(TURNS_PER_TICK);
         self.write_replies();
+        self.executor.time_out_blocked();
         self.act();
         for number in std::mem::take(&mut self.accept_again) {
             if !self.accept(number) {
@@ -291,6 +295,7 @@ impl Generation {
                             self.finish_closing(slot);
                         }
                     }
+                    Action::Resume(slot) => self.poller.enqueue(slot),
                     Action::Reconfigured(changed) => self.reconfigured(&changed),
                     Action::Shutdown => self.shut_down("SHUTDOWN"),
                     Action::Unpaused => self.resume_postponed(),
@@ -325,8 +330,8 @@ impl Generation {
     }
 
     /// After a take-over, a slice at a time: sessions for which the poll has nothing to say. Those
-    /// with unsent output are watched for writing, those that a pause has held back, or that were
-    /// about to be closed, get their turn, and those whose connection is gone end.
+    /// with unsent output are watched for writing, those that a pause has held back, that are no
+    /// longer blocked, or that were about to be closed, get their turn, and those whose connection is gone end.
     fn adopt_sessions(&mut self, from: u32) {
         const SLICE: u32 = 512;
         let slots = self.executor.capacity().max(self.poller.slots());
@@ -338,7 +343,7 @@ impl Generation {
                 self.close(slot);
                 continue;
             }
-            if self.executor.is_postponed(slot) || self.executor.closes_at_once(slot) {
+            if self.executor.has_to_go_on(slot) || self.executor.closes_at_once(slot) {
                 self.poller.enqueue(slot);
             }
             if self.executor.has_output(slot) {

@@ -115,6 +115,7 @@ pub fn mark_indexes(checker: &mut Checker<'_>, root: Off<Root>, sessions: &[Off<
     });
     mark_monitors(checker, root, sessions);
     mark_tracking(checker, root, sessions);
+    super::check_waits::mark_waits(checker, root, sessions);
     sessions.iter().for_each(|session| mark_queue(checker, *session));
     sessions.iter().for_each(|session| check_flags(checker, *session));
 }

@@ -53,7 +53,7 @@ const TOPIC: u64 = size_of::<Topic>() as u64;
 const SMALL_DEPTH: u32 = 4;
 
 /// The hash of a name in an index; that of a name without a database is the plain one.
-fn hash(view: &View, database: u32, name: &[u8]) -> u64 {
+pub(super) fn hash(view: &View, database: u32, name: &[u8]) -> u64 {
     view.hash(name) ^ u64::from(database).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 

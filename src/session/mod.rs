@@ -7,12 +7,15 @@
 //! | [`cold`] | the rarely changing part: names and addresses |
 //! | [`queue`] | commands between `MULTI` and `EXEC` |
 //! | [`members`] | the index behind [`watch`], [`pubsub`], [`monitors`] and [`tracking`] |
+//! | [`waits`], [`deadlines`] | what blocked sessions wait for, and until when |
 //! | [`push`] | messages to other sessions |
 //!
 //! A session is matched to its socket by the kernel's socket cookie, never by descriptor number.
 
 pub mod check;
+mod check_waits;
 pub mod cold;
+pub mod deadlines;
 pub mod directory;
 pub mod members;
 pub mod monitors;
@@ -21,6 +24,7 @@ pub mod pubsub;
 pub mod push;
 pub mod queue;
 pub mod tracking;
+pub mod waits;
 pub mod watch;
 
 use shm::table::Table;
@@ -29,6 +33,7 @@ use shm::{Hint, I64, Off, OutOfMemory, Slot, Tx, U32, U64, View, field, record};
 pub use directory::Directory;
 use members::Member;
 use queue::Queued;
+use waits::Wait;
 
 record! {
     /// One client connection.
@@ -101,6 +106,8 @@ record! {
         pub tracking_redirect: Slot<U64>,
         /// First of its prefixes of broadcast tracking, which form a list.
         pub tracking_prefixes: Slot<Off<Member>>,
+        /// What it waits for while it is blocked, or null.
+        pub wait: Slot<Off<Wait>>,
         /// Archive of the rarely changing part ([`cold::Cold`]), or null.
         pub cold: Slot<Off<u8>>,
         /// Its length.
@@ -155,8 +162,12 @@ pub mod flag {
     pub const POSTPONED: u64 = 1 << 18;
     /// It has subscriptions: RESP2 clients may only use a few commands.
     pub const SUBSCRIBER: u64 = 1 << 19;
+    /// Waits for keys or a deadline ([`super::waits`]); what it sends meanwhile is only read.
+    pub const BLOCKED: u64 = 1 << 20;
     /// Has a non-empty list of watched keys.
     pub const WATCHING: u64 = 1 << 21;
+    /// Was blocked, and has input to go on with.
+    pub const RESUMED: u64 = 1 << 22;
 }
 
 impl Session {
@@ -181,6 +192,13 @@ pub fn change_flags(
         tx.set(field!(session, Session.flags), U64::from_native(new))?;
     }
     Ok(())
+}
+
+/// After a command of a session: `CLIENT REPLY SKIP` holds for the one behind it only.
+pub fn step_reply_mode(tx: &mut Tx<'_>, session: Off<Session>) -> Result<(), OutOfMemory> {
+    let record = tx.get(session);
+    let set = if record.is(flag::REPLY_SKIP_NEXT) { flag::REPLY_SKIP } else { 0 };
+    change_flags(tx, session, flag::REPLY_SKIP | flag::REPLY_SKIP_NEXT, set)
 }
 
 /// What is known of a connection when it is accepted.
@@ -233,8 +251,8 @@ pub fn create(tx: &mut Tx<'_>, accepted: &Accepted) -> Result<Off<Session>, OutO
 /// Subscriptions that one transaction of a session's end gives up.
 pub const LEAVE_AT_ONCE: usize = 1 << 14;
 
-/// Takes a session out of every index: subscriptions, watched keys, tracking, monitors; and drops
-/// its queue.
+/// Takes a session out of every index: subscriptions, watched keys, tracking, monitors, what it
+/// waits for; and drops its queue.
 pub fn leave_everything(
     tx: &mut Tx<'_>,
     state: &mut crate::executor::State,
@@ -257,6 +275,7 @@ pub fn leave_step(
     let _ = state;
     queue::clear(tx, session)?;
     watch::clear(tx, root, session)?;
+    waits::leave(tx, root, session)?;
     change_flags(tx, session, flag::MULTI | flag::DIRTY_CAS | flag::DIRTY_EXEC, 0)?;
     monitors::remove(tx, root, session)?;
     tracking::disable(tx, root, session)?;

@@ -1,7 +1,7 @@
-//! The commands that `MULTI` has queued.
+//! Commands that wait: those that `MULTI` has queued, and those of blocked sessions.
 //!
 //! A queued command is one block: a header, where each argument stands, and the arguments' bytes.
-//! The blocks form a list from the session on.
+//! Those of `MULTI` form a list from the session on.
 
 use shm::{Off, OutOfMemory, Slot, Tx, U32, U64, View, field, record};
 
@@ -41,6 +41,13 @@ pub fn size(view: &View, command: Off<Queued>) -> u64 {
 
 /// Adds a command at the end of a session's queue.
 pub fn push(tx: &mut Tx<'_>, session: Off<Session>, args: &Args<'_>) -> Result<(), OutOfMemory> {
+    let command = store(tx, args)?;
+    let bytes = tx.get(command).bytes.to_native();
+    link(tx, session, command, bytes)
+}
+
+/// Makes a command that stands in no queue.
+pub fn store(tx: &mut Tx<'_>, args: &Args<'_>) -> Result<Off<Queued>, OutOfMemory> {
     let count = args.len() as u64;
     let bytes: u64 = args.from(0).map(|arg| arg.len() as u64).sum();
     let block = tx.alloc(bytes_at(count) + bytes)?;
@@ -58,7 +65,7 @@ pub fn push(tx: &mut Tx<'_>, session: Off<Session>, args: &Args<'_>) -> Result<(
         tx.init_bytes(&block, bytes_at(count) + start, arg);
         start += arg.len() as u64;
     }
-    link(tx, session, block.off().cast(), bytes)
+    Ok(block.off().cast())
 }
 
 fn link(

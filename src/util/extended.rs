@@ -61,6 +61,32 @@ impl Extended {
         (!value.infinite && value.mantissa != 0).then_some(value)
     }
 
+    /// A thousand times the number, rounded to extended precision and then cut to an integer: as C
+    /// converts it, so `i64::MIN` if it does not fit.
+    pub fn thousandfold(self) -> i64 {
+        let product = u128::from(self.mantissa) * 1000;
+        let excess = 64u32.saturating_sub(product.leading_zeros()) as i32;
+        let mut rounded = product >> excess;
+        let rest = product & ((1 << excess) - 1);
+        let half = (1u128 << excess) >> 1;
+        if excess > 0 && (rest > half || rest == half && rounded & 1 == 1) {
+            rounded += 1;
+        }
+        let exponent = self.exponent + excess;
+        let magnitude = match exponent {
+            _ if self.infinite => None,
+            ..=-128 => Some(0),
+            -127..=0 => Some(rounded >> -exponent),
+            _ if rounded == 0 => Some(0),
+            _ => rounded.checked_shl(exponent as u32).filter(|it| it >> exponent == rounded),
+        };
+        match magnitude.and_then(|magnitude| i64::try_from(magnitude).ok()) {
+            Some(magnitude) if self.negative => -magnitude,
+            Some(magnitude) => magnitude,
+            None => i64::MIN,
+        }
+    }
+
     /// Whether the number is an infinity.
     pub fn is_infinite(self) -> bool {
         self.infinite

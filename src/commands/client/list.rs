@@ -86,7 +86,7 @@ fn letters(record: &Session) -> String {
         (flag::MONITOR, 'O'),
         (flag::SUBSCRIBER, 'P'),
         (flag::MULTI, 'x'),
-        (flag::POSTPONED, 'b'),
+        (flag::POSTPONED | flag::BLOCKED, 'b'),
         (flag::TRACKING, 't'),
         (flag::TRACKING_BROKEN, 'R'),
         (flag::TRACKING_BCAST, 'B'),

@@ -11,7 +11,7 @@ use crate::commands::table as commands;
 use crate::executor::Cx;
 use crate::keyspace;
 use crate::root::{self, HandoffState};
-use crate::session::{directory, flag, pubsub::Kind};
+use crate::session::{deadlines, directory, flag, pubsub::Kind};
 use crate::statistics::{self, CommandRow};
 use crate::version;
 
@@ -104,9 +104,9 @@ pub fn clients(cx: &Cx<'_>, text: &mut String) {
     put(text, "maxclients", cx.state.config.maxclients());
     put(text, "client_recent_max_input_buffer", input);
     put(text, "client_recent_max_output_buffer", output);
-    put(text, "blocked_clients", postponed);
+    put(text, "blocked_clients", postponed + cx.tx.get(cx.root).blocked.get().to_native());
     put(text, "tracking_clients", cx.tx.get(cx.root).trackers.get().to_native());
-    put(text, "clients_in_timeout_table", 0);
+    put(text, "clients_in_timeout_table", deadlines::len(&cx.tx, cx.root));
 }
 
 /// Bytes of this process that are in memory, the arena's touched pages among them.
