@@ -234,4 +234,6 @@ pub(crate) fn bump(arena: &mut Arena, counter: Off<shm::Hint<shm::U64>>, by: u64
 }
 
 #[cfg(test)]
+mod blocking_tests;
+#[cfg(test)]
 mod tests;

@@ -1,0 +1,95 @@
+//! Blocked clients, with several sessions.
+
+use crate::testing::Server;
+
+/// A server with that many clients.
+fn server(clients: usize) -> Server {
+    let mut server = Server::new();
+    (0..clients).for_each(|_| {
+        server.connect();
+    });
+    server
+}
+
+#[test]
+fn wait_ends_with_its_deadline_and_not_before() {
+    let mut server = server(2);
+    assert_eq!(server.line(0, "WAIT 1 1000"), "");
+    assert_eq!(server.line(0, "PING"), "", "what follows waits");
+    assert!(server.line(1, "INFO clients").contains("blocked_clients:1\r\n"));
+    assert!(server.line(1, "INFO clients").contains("clients_in_timeout_table:1\r\n"));
+    server.check();
+    server.time_out(900);
+    assert_eq!(server.text(0), "");
+    server.time_out(1_100);
+    assert_eq!(server.text(0), ":0\r\n+PONG\r\n");
+    assert!(server.line(1, "INFO clients").contains("blocked_clients:0\r\n"));
+    assert_eq!(server.line(0, "PING"), "+PONG\r\n");
+    server.check();
+}
+
+#[test]
+fn what_was_sent_behind_a_blocked_command_runs_once_it_is_over() {
+    let mut server = server(2);
+    server.feed(0, b"PING\r\nWAIT 1 0\r\nSET a 1\r\nWAIT 1 50\r\nGET a\r\nGE");
+    assert_eq!(server.text(0), "+PONG\r\n");
+    assert_eq!(server.line(1, "EXISTS a"), ":0\r\n");
+    server.check();
+    assert_eq!(server.line(1, "CLIENT UNBLOCK 1"), ":1\r\n");
+    assert_eq!(server.text(0), ":0\r\n+OK\r\n", "blocked again");
+    server.feed(0, b"T a\r\n");
+    server.time_out(100);
+    assert_eq!(server.text(0), ":0\r\n$1\r\n1\r\n$1\r\n1\r\n");
+    server.check();
+}
+
+#[test]
+fn a_blocked_client_can_be_unblocked_killed_and_closed() {
+    let mut server = server(4);
+    for client in 0..3 {
+        assert_eq!(server.line(client, "WAIT 1 0"), "");
+    }
+    assert!(server.line(3, "CLIENT LIST").contains("flags=b"));
+    assert_eq!(server.line(3, "CLIENT UNBLOCK 1 ERROR"), ":1\r\n");
+    assert_eq!(server.text(0), "-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n");
+    assert_eq!(server.line(3, "CLIENT UNBLOCK 1"), ":0\r\n");
+    assert_eq!(server.line(3, "CLIENT KILL ID 2"), ":1\r\n");
+    assert!(server.is_closed(1));
+    server.close(2);
+    assert!(server.line(3, "INFO clients").contains("blocked_clients:0\r\n"));
+    server.check();
+}
+
+#[test]
+fn a_skipped_reply_is_that_of_the_blocked_command() {
+    let mut server = server(2);
+    server.feed(0, b"CLIENT REPLY SKIP\r\nWAIT 1 0\r\nPING\r\n");
+    assert_eq!(server.line(1, "CLIENT UNBLOCK 1"), ":1\r\n");
+    assert_eq!(server.text(0), "+PONG\r\n");
+}
+
+#[test]
+fn a_transaction_does_not_block() {
+    let mut server = server(1);
+    for line in ["MULTI", "WAIT 1 0", "EXEC"] {
+        server.line(0, line);
+    }
+    assert_eq!(server.line(0, "PING"), "+PONG\r\n");
+    server.check();
+}
+
+#[test]
+fn deadlines_that_are_the_same_end_in_the_order_of_clients() {
+    let mut server = server(300);
+    for client in 0..300 {
+        server.line(client, &format!("WAIT 1 {}", 1_000 + client % 7));
+    }
+    server.check();
+    for _ in 0..2 {
+        server.time_out(10_000);
+    }
+    for client in 0..300 {
+        assert_eq!(server.text(client), ":0\r\n");
+    }
+    server.check();
+}
