@@ -28,6 +28,11 @@ fn hyperloglogs() {
 }
 
 #[test]
+fn hashes() {
+    compare_servers(Family::Hashes, 17_000, 32, 400);
+}
+
+#[test]
 fn keys() {
     compare_servers(Family::Keys, 3_000, 32, 400);
 }

@@ -26,6 +26,8 @@ pub enum Mask {
     Unordered,
     /// A flat array of pairs, or a map, in any order: CONFIG GET with several matches.
     UnorderedPairs,
+    /// Pairs in any order, each an array of its own or not: HRANDFIELD WITHVALUES.
+    Shuffled,
     /// HSCAN, SSCAN, ZSCAN: the cursor, then elements in groups of so many values, in any order.
     Scan(usize),
     /// Confirmations of an UNSUBSCRIBE without channels: the channels in any order, the counts
@@ -55,11 +57,12 @@ pub enum Mask {
 }
 
 /// Masks of which any may apply where it is unknown which command a reply belongs to.
-pub const LENIENT: [Mask; 14] = [
+pub const LENIENT: [Mask; 15] = [
     Mask::Near(5000),
     Mask::NearTime(5000),
     Mask::Unordered,
     Mask::UnorderedPairs,
+    Mask::Shuffled,
     Mask::Scan(1),
     Mask::Scan(2),
     Mask::ClientId,
@@ -138,6 +141,11 @@ fn same_masked(mask: Mask, a: &Value, b: &Value, names: (&Names, &Names)) -> boo
             (Some(x), Some(y)) => kind_name(a) == kind_name(b) && x == y,
             _ => false,
         },
+        Mask::Shuffled => {
+            let nested = |value: &Value| matches!(value, Value::Array(all) if all.iter().all(|one| matches!(one, Value::Array(_))));
+            let mask = if nested(a) { Mask::Unordered } else { Mask::UnorderedPairs };
+            same_masked(mask, a, b, names)
+        }
         Mask::Scan(size) => match (a, b) {
             (Value::Array(x), Value::Array(y)) => match (x.as_slice(), y.as_slice()) {
                 ([x, Value::Array(all_x)], [y, Value::Array(all_y)]) => {
@@ -285,7 +293,7 @@ fn same_multiset(a: &[Value], b: &[Value]) -> bool {
 }
 
 /// Sorted pairs of a map or of an array of even length.
-fn pairs_of(value: &Value) -> Option<Vec<(Value, Value)>> {
+pub fn pairs_of(value: &Value) -> Option<Vec<(Value, Value)>> {
     let mut pairs: Vec<(Value, Value)> = match value {
         Value::Map(pairs) => pairs.clone(),
         Value::Array(flat) if flat.len() % 2 == 0 => {
@@ -528,6 +536,10 @@ mod tests {
         assert!(equal(Mask::Scan(1), &scan(&[&x, &y]), &scan(&[&y, &x])));
         assert!(equal(Mask::Scan(2), &scan(&[&x, &x, &y, &y]), &scan(&[&y, &y, &x, &x])));
         assert!(!equal(Mask::Scan(2), &scan(&[&x, &y]), &scan(&[&y, &x])));
+        let pairs = array(&[&array(&[&x, &x]), &array(&[&y, &y])]);
+        assert!(equal(Mask::Shuffled, &array(&[&x, &x, &y, &y]), &array(&[&y, &y, &x, &x])));
+        assert!(equal(Mask::Shuffled, &pairs, &array(&[&array(&[&y, &y]), &array(&[&x, &x])])));
+        assert!(!equal(Mask::Shuffled, &array(&[&x, &x, &y, &y]), &pairs));
         assert!(!equal(Mask::Kind, &Value::error("ERR a"), &Value::error("ERR b")));
         assert!(!equal(Mask::Kind, &Value::NullBulk, &Value::Null));
         assert!(!equal(Mask::Info, &x, &Value::Verbatim(*b"txt", b"x".to_vec())));

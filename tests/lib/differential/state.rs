@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use super::mask::FAR;
+use super::mask::{FAR, pairs_of};
 use super::side::Side;
 use crate::value::{Value, quoted};
 
@@ -97,6 +97,9 @@ fn entries(side: &mut Side, db: usize, names: &[Vec<u8>]) -> io::Result<Vec<(Vec
                 && let Value::Array(members) | Value::Set(members) = &mut content
             {
                 members.sort();
+            }
+            if matches!(&replies[0], Value::Simple(kind) if kind == b"hash") {
+                content = Value::Map(pairs_of(&content).unwrap_or_default());
             }
             let entry = Entry {
                 kind: replies[0].clone(),

@@ -13,6 +13,7 @@ pub mod clients;
 pub mod commands;
 pub mod connection;
 pub mod expiry;
+pub mod hashes;
 pub mod hyperloglog;
 pub mod keys;
 pub mod limits;
@@ -43,6 +44,8 @@ pub enum Family {
     Strings,
     /// SETBIT, BITFIELD and the like.
     Bitmaps,
+    /// HSET, HINCRBY, HSCAN and the like.
+    Hashes,
     /// SADD, SINTER, SPOP and the like.
     Sets,
     /// PFADD, PFCOUNT, PFMERGE and what they make of other strings.
@@ -74,9 +77,10 @@ pub enum Family {
 }
 
 /// All families, with their names.
-pub const FAMILIES: [(Family, &str); 16] = [
+pub const FAMILIES: [(Family, &str); 17] = [
     (Family::Strings, "strings"),
     (Family::Bitmaps, "bitmaps"),
+    (Family::Hashes, "hashes"),
     (Family::Sets, "sets"),
     (Family::HyperLogLogs, "hyperloglogs"),
     (Family::Keys, "keys"),
@@ -206,6 +210,7 @@ pub fn episode(family: Family, seed: u64, steps: usize) -> Vec<Step> {
 /// Adds the next step or few.
 fn family_steps(family: Family, g: &mut Gen, out: &mut Vec<Step>) {
     match family {
+        Family::Hashes => usual_steps(g, out, hashes::command),
         Family::Sets => sets::steps(g, out),
         Family::Keys => keys::steps(g, out),
         Family::Expiry => expiry::steps(g, out),
