@@ -7,4 +7,5 @@ pub mod glob;
 pub mod memsize;
 pub mod numbers;
 pub mod quote;
+pub mod sorting;
 pub mod time;

@@ -5,6 +5,7 @@
 //! rest of the server asks about a value without knowing its type.
 
 pub mod bitmap;
+pub mod geo;
 pub mod hash;
 pub mod hyperloglog;
 pub mod lcs;
