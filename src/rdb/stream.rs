@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, HashSet};
 use shm::pack::{self, Item, Items};
 
 use super::reader::Reader;
-use super::strings::Strings;
 use super::{Malformed, Result, listpack};
 
 /// The id of an entry.
@@ -21,8 +20,6 @@ pub struct Id {
 }
 
 impl Id {
-    /// The least id, which no entry has.
-    pub const ZERO: Id = Id { ms: 0, seq: 0 };
     /// The bytes as which keys and pending entries have it: big-endian, so that they sort.
     pub fn to_bytes(self) -> [u8; 16] {
         (u128::from(self.ms) << 64 | u128::from(self.seq)).to_be_bytes()
@@ -34,21 +31,18 @@ impl Id {
     }
 }
 
-/// Bits of an entry's flags.
-pub mod flag {
-    /// It was deleted.
-    pub const DELETED: i64 = 1;
-    /// Its fields are those of the node.
-    pub const SAME_FIELDS: i64 = 2;
-}
+/// An entry's flags: it was deleted.
+const DELETED: i64 = 1;
+/// An entry's flags: its fields are those of the node.
+const SAME_FIELDS: i64 = 2;
 
 /// A stream.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stream {
-    /// The entries, by ids that ascend.
-    pub entries: Vec<Entry>,
-    /// Fields and values of all entries. Entries share fields, as they do in their nodes.
-    strings: Strings,
+    /// The nodes by ids that ascend, each a listpack that was proved.
+    pub nodes: Vec<(Id, Vec<u8>)>,
+    /// Entries that are there.
+    pub length: u64,
     /// The last id that was ever given; none of an entry is greater.
     pub last_id: Id,
     /// The id of the first entry, or zero.
@@ -59,19 +53,6 @@ pub struct Stream {
     pub entries_added: u64,
     /// The groups; their names differ.
     pub groups: Vec<Group>,
-}
-
-/// An entry: its id, and which of the strings are its fields and values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Entry {
-    /// Its id.
-    pub id: Id,
-    /// How many fields it has; at least one.
-    pub pairs: usize,
-    fields: usize,
-    values: usize,
-    /// From one field, and one value, to the next.
-    step: usize,
 }
 
 /// A group of consumers.
@@ -111,34 +92,20 @@ pub struct Consumer {
     pub seen_ms: i64,
 }
 
-impl Stream {
-    /// Fields and values of one of the entries.
-    pub fn pairs(
-        &self,
-        entry: &Entry,
-    ) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> + Clone + use<'_> {
-        let Entry { pairs, fields, values, step, .. } = *entry;
-        (0..pairs).map(move |at| {
-            (self.strings.get(fields + at * step), self.strings.get(values + at * step))
-        })
-    }
-}
-
 /// Reads a stream: as Redis 7 writes it if `full`, else as it did before.
 pub(super) fn read(reader: &mut Reader<'_>, full: bool) -> Result<Stream> {
     let mut stream = Stream::default();
-    read_nodes(reader, &mut stream)?;
-    let length = reader.number()?;
-    if length != stream.entries.len() as u64 {
+    let found = read_nodes(reader, &mut stream.nodes)?;
+    stream.length = reader.number()?;
+    if stream.length != found.count {
         return Err(Malformed("a stream has not so many entries as it says"));
     }
     stream.last_id = read_id(reader)?;
-    let (first, last) = (stream.entries.first(), stream.entries.last());
-    if last.is_some_and(|entry| entry.id > stream.last_id) {
+    if found.last.is_some_and(|last| last > stream.last_id) {
         return Err(Malformed("an entry is behind the last id of its stream"));
     }
-    stream.first_id = first.map_or(Id::ZERO, |entry| entry.id);
-    stream.entries_added = length;
+    stream.first_id = found.first.unwrap_or_default();
+    stream.entries_added = stream.length;
     if full {
         // Where the first entry is has been seen.
         read_id(reader)?;
@@ -160,20 +127,32 @@ fn read_id(reader: &mut Reader<'_>) -> Result<Id> {
     Ok(Id { ms: reader.number()?, seq: reader.number()? })
 }
 
+/// What was seen of the entries of all nodes.
+#[derive(Default)]
+struct Found {
+    /// Those that are there.
+    count: u64,
+    /// The first that is there.
+    first: Option<Id>,
+    /// The last one, there or deleted.
+    last: Option<Id>,
+}
+
 /// Reads the nodes, in whatever order they come.
-fn read_nodes(reader: &mut Reader<'_>, stream: &mut Stream) -> Result<()> {
+fn read_nodes(reader: &mut Reader<'_>, sorted: &mut Vec<(Id, Vec<u8>)>) -> Result<Found> {
     let mut nodes = BTreeMap::new();
     for _ in 0..reader.length()? {
         let key = Id::from_bytes(&reader.string()?).ok_or(Malformed("the id of a node"))?;
-        if nodes.insert(key, reader.string()?).is_some() {
+        if nodes.insert(key, reader.string()?.into_owned()).is_some() {
             return Err(Malformed("a node is repeated"));
         }
     }
-    for (key, bytes) in nodes {
-        read_node(key, listpack::unwrap(&bytes)?.0, stream)?;
+    let mut found = Found::default();
+    for (key, bytes) in &nodes {
+        read_node(*key, listpack::unwrap(bytes)?.0, &mut found)?;
     }
-    let ascend = stream.entries.is_sorted_by(|one, other| one.id < other.id);
-    if ascend { Ok(()) } else { Err(Malformed("ids of entries do not ascend")) }
+    sorted.extend(nodes);
+    Ok(found)
 }
 
 const NODE: Malformed = Malformed("a node of a stream");
@@ -196,20 +175,14 @@ fn count(items: &mut Items<'_>) -> Result<usize> {
 /// entries | deleted | fields | field ... | 0
 /// flags | ms | seq | [fields | field value ...] or [value ...] | items of the entry
 /// ```
-fn read_node(key: Id, run: &[u8], stream: &mut Stream) -> Result<()> {
+fn read_node(key: Id, run: &[u8], found: &mut Found) -> Result<()> {
     let mut items = pack::items(run);
+    let skip = |items: &mut Items<'_>, count: usize| {
+        (0..count).try_for_each(|_| items.next().map(drop)).ok_or(NODE)
+    };
     let (entries, deleted) = (number(&mut items)?, number(&mut items)?);
     let fields = count(&mut items)?;
-    let mut digits = pack::Digits::new();
-    let mut push = |strings: &mut Strings, items: &mut Items<'_>, count: usize| {
-        for _ in 0..count {
-            strings.push(items.next().ok_or(NODE)?.text(&mut digits));
-        }
-        Ok(())
-    };
-    let strings = &mut stream.strings;
-    let master = strings.len();
-    push(strings, &mut items, fields)?;
+    skip(&mut items, fields)?;
     if number(&mut items)? != 0 {
         return Err(NODE);
     }
@@ -218,26 +191,29 @@ fn read_node(key: Id, run: &[u8], stream: &mut Stream) -> Result<()> {
         let flags = number(&mut items)?;
         let (ms, seq) = (number(&mut items)?, number(&mut items)?);
         let id = Id { ms: key.ms.wrapping_add_signed(ms), seq: key.seq.wrapping_add_signed(seq) };
-        let start = strings.len();
-        let (entry, length) = if flags & flag::SAME_FIELDS != 0 {
-            push(strings, &mut items, fields)?;
-            (Entry { id, pairs: fields, fields: master, values: start, step: 1 }, fields + 3)
+        if id < key || found.last.is_some_and(|last| last >= id) {
+            return Err(Malformed("ids of entries do not ascend"));
+        }
+        let pairs = if flags & SAME_FIELDS != 0 { fields } else { count(&mut items)? };
+        let length = if flags & SAME_FIELDS != 0 {
+            skip(&mut items, pairs)?;
+            pairs + 3
         } else {
-            let pairs = count(&mut items)?;
-            push(strings, &mut items, pairs.saturating_mul(2))?;
-            (Entry { id, pairs, fields: start, values: start + 1, step: 2 }, pairs * 2 + 4)
+            skip(&mut items, pairs.saturating_mul(2))?;
+            pairs * 2 + 4
         };
-        if number(&mut items)? != length as i64 || entry.pairs == 0 {
+        if number(&mut items)? != length as i64 || pairs == 0 {
             return Err(NODE);
         }
-        if flags & flag::DELETED == 0 {
+        found.last = Some(id);
+        if flags & DELETED == 0 {
             seen += 1;
-            stream.entries.push(entry);
+            found.first = found.first.or(Some(id));
         } else {
             gone += 1;
-            strings.truncate(start);
         }
     }
+    found.count += seen as u64;
     if (seen, gone) == (entries, deleted) { Ok(()) } else { Err(NODE) }
 }
 
@@ -284,7 +260,7 @@ fn read_raw_id(reader: &mut Reader<'_>) -> Result<Id> {
 
 /// How many entries a group has read that was written before Redis 7 counted, or -1.
 fn estimate_entries_read(stream: &Stream, last: Id) -> i64 {
-    let length = stream.entries.len() as i64;
+    let length = stream.length as i64;
     if length == 0 {
         return 0;
     }

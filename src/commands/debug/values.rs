@@ -126,7 +126,8 @@ fn reencode(cx: &mut Cx<'_>, database: Off<Database>, hash: u64, found: &Found) 
     let (name, expiry, access) = (old.key().to_vec(), old.expiry(), old.access());
     let object = object::read(&serial::dump(&old, false))
         .map_err(|e| Fail::from(format!("ERR a value cannot be read back: {e}")))?;
-    let fresh = serial::load(&mut cx.tx, &name, expiry, &object, &cx.state.config)?;
+    let fresh = serial::load(&mut cx.tx, &name, expiry, &object, &cx.state.config)
+        .map_err(|_| Fail::Oom)?;
     let off = fresh.off().cast();
     entry::touch(&mut cx.tx, off, access);
     keyspace::replace(&mut cx.tx, database, hash, found, off)?;

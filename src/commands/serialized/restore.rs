@@ -1,11 +1,15 @@
 //! `RESTORE`.
 
+use std::borrow::Cow;
+
 use crate::executor::events::class;
 use crate::executor::{Cx, Fail, Outcome, error};
 use crate::keyspace::access::{self, Policy};
 use crate::keyspace::entry;
 use crate::rdb;
-use crate::values::serial;
+use crate::values::serial::{self, Refused};
+
+const BAD_FORMAT: Fail = Fail::Err(Cow::Borrowed("ERR Bad data format"));
 
 /// What stands behind the arguments that must be there.
 #[derive(Default)]
@@ -68,7 +72,7 @@ pub(super) fn restore(cx: &mut Cx<'_>) -> Outcome {
     }
     let object = rdb::object::read(dump).map_err(|malformed| {
         tracing::debug!("a value to restore was refused: {malformed}");
-        Fail::from("ERR Bad data format")
+        BAD_FORMAT
     })?;
     let key = cx.peek(name)?;
     let start = if options.absolute { 0 } else { cx.now_ms() };
@@ -82,7 +86,11 @@ pub(super) fn restore(cx: &mut Cx<'_>) -> Outcome {
         cx.reply.ok();
         return Ok(());
     }
-    let fresh = serial::load(&mut cx.tx, name, expiry, &object, &cx.state.config)?;
+    let loaded = serial::load(&mut cx.tx, name, expiry, &object, &cx.state.config);
+    let fresh = loaded.map_err(|refused| match refused {
+        Refused::Unsound => BAD_FORMAT,
+        Refused::Oom => Fail::Oom,
+    })?;
     let entry = cx.put(&key, fresh)?;
     let word = match cx.state.access {
         Policy::Time => access::idle_for(options.idle.unwrap_or(0), cx.now_ms()),

@@ -8,7 +8,9 @@ use sha1::{Digest as _, Sha1};
 use shm::pack::Digits;
 
 use crate::keyspace::entry::{EntryView, Type};
+use crate::values::hash::Hash;
 use crate::values::set::Set;
+use crate::values::stream;
 use crate::values::string;
 
 /// A digest under way.
@@ -54,10 +56,29 @@ impl Digest {
                 let members = Set::of(entry).into_iter().flat_map(|set| set.members());
                 members.for_each(|member| self.add(member.text(&mut digits)));
             }
+            Type::Hash => Hash::of(entry).each(|field, value| {
+                let mut pair = Digest::new();
+                pair.mix(field.text(&mut digits));
+                pair.mix(value.text(&mut digits));
+                self.add_digest(&pair);
+            }),
+            Type::Stream => self.mix_stream(entry),
             _ => {}
         }
         if entry.expiry().is_some() {
             self.add(b"!!expire!!");
+        }
+    }
+
+    fn mix_stream(&mut self, entry: &EntryView<'_>) {
+        let Some(at) = stream::of(entry) else { return };
+        let mut digits = Digits::new();
+        for entry in stream::entries::forward(entry.view(), at, stream::Id::MIN, stream::Id::MAX) {
+            self.mix(format!("{}.{}", entry.id.ms, entry.id.seq).as_bytes());
+            for (field, value) in entry.pairs() {
+                self.mix(field.text(&mut digits));
+                self.mix(value.text(&mut digits));
+            }
         }
     }
 

@@ -6,15 +6,18 @@
 pub mod digest;
 mod load;
 
-use shm::blob;
+use shm::{Off, View, blob, tree};
 
-pub use load::load;
+pub use load::{Refused, load};
 
+use super::hash::Hash;
+use super::packed::Packed;
 use super::set::Set;
+use super::stream::{self, group};
 use super::string::{self, Content};
 use crate::keyspace::entry::{EntryView, Kind, Type};
-use crate::rdb::kind;
 use crate::rdb::writer::Writer;
+use crate::rdb::{self, kind, listpack};
 
 /// The serialised form of an entry's value, without version and checksum. `compress` is
 /// `rdbcompression`.
@@ -22,6 +25,8 @@ pub fn dump(entry: &EntryView<'_>, compress: bool) -> Vec<u8> {
     match entry.kind().value_type() {
         Type::String => dump_string(entry, compress),
         Type::Set => dump_set(entry, compress),
+        Type::Hash => dump_hash(entry, compress),
+        Type::Stream => dump_stream(entry, compress),
         _ => Vec::new(),
     }
 }
@@ -52,4 +57,82 @@ fn dump_set(entry: &EntryView<'_>, compress: bool) -> Vec<u8> {
         set.members().for_each(|member| writer.item(member));
     }
     writer.finish()
+}
+
+/// A packed list as a listpack.
+fn dump_packed(entry: &EntryView<'_>, kind: u8, compress: bool) -> Vec<u8> {
+    let packed = Packed::of(entry);
+    let mut writer = Writer::new(kind, compress);
+    writer.string(&listpack::wrap(packed.run, packed.count as u64));
+    writer.finish()
+}
+
+fn dump_hash(entry: &EntryView<'_>, compress: bool) -> Vec<u8> {
+    if entry.kind() == Kind::HashPacked {
+        return dump_packed(entry, kind::HASH_LISTPACK, compress);
+    }
+    let mut writer = Writer::new(kind::HASH, compress);
+    let hash = Hash::of(entry);
+    writer.length(hash.len() as u64);
+    hash.each(|field, value| {
+        writer.item(field);
+        writer.item(value);
+    });
+    writer.finish()
+}
+
+fn dump_stream(entry: &EntryView<'_>, compress: bool) -> Vec<u8> {
+    let mut writer = Writer::new(kind::STREAM_LISTPACKS_2, compress);
+    let Some(stream) = stream::of(entry) else { return writer.finish() };
+    let view = entry.view();
+    writer.length(stream::nodes(view, stream));
+    stream::serial::for_each_node(view, stream, |node| {
+        let mut listpack = Vec::new();
+        stream::serial::to_listpack(node, &mut listpack);
+        writer.string(&id_bytes(node.master));
+        writer.string(&listpack);
+    });
+    let counts = stream::counts(view, stream);
+    let ids = [counts.last, stream::first_id(view, stream), stream::max_deleted(view, stream)];
+    writer.length(counts.len);
+    for id in ids {
+        writer.length(id.ms);
+        writer.length(id.seq);
+    }
+    writer.length(counts.added);
+    writer.length(group::count(view, stream));
+    for one in group::all(view, stream) {
+        dump_group(&mut writer, view, one);
+    }
+    writer.finish()
+}
+
+fn dump_group(writer: &mut Writer, view: &View, group: Off<group::Group>) {
+    let position = group::position(view, group);
+    writer.string(group::name(view, group));
+    writer.length(position.last.ms);
+    writer.length(position.last.seq);
+    writer.length(position.read.unwrap_or(-1) as u64);
+    let pending = group::pending(group);
+    writer.length(tree::len(view, pending));
+    for claim in group::pending_from(view, pending, stream::Id::MIN) {
+        writer.raw(&id_bytes(claim.id));
+        writer.time(claim.time);
+        writer.length(claim.count);
+    }
+    writer.length(group::consumer_count(view, group));
+    for consumer in group::consumers(view, group) {
+        writer.string(group::consumer_name(view, consumer));
+        writer.time(group::seen(view, consumer));
+        let pending = group::pending_of(consumer);
+        writer.length(tree::len(view, pending));
+        for claim in group::pending_from(view, pending, stream::Id::MIN) {
+            writer.raw(&id_bytes(claim.id));
+        }
+    }
+}
+
+/// An id as it sorts: big-endian.
+fn id_bytes(id: stream::Id) -> [u8; 16] {
+    rdb::stream::Id { ms: id.ms, seq: id.seq }.to_bytes()
 }
