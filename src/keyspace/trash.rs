@@ -21,7 +21,7 @@ record! {
         /// [`TABLE`], [`TRACKED`], or [`VALUE`] and the number of its [`Kind`].
         pub kind: U32,
         /// Its root record: a table, or what stands in an entry of that kind. The rest is zeros.
-        pub body: Slot<[u8; BODY]>,
+        pub body: Slot<[u8; 64]>,
     }
 }
 

@@ -197,6 +197,7 @@ fn the_format_lists_every_record_of_the_server_byte_by_byte() {
         "src/statistics.rs",
         "src/root.rs",
         "src/values/hash/mod.rs",
+        "src/values/set/table.rs",
         "src/values/stream/id.rs",
         "src/values/stream/node.rs",
         "src/values/stream/mod.rs",
