@@ -25,11 +25,12 @@ enum Op {
     Push { front: bool, value: Vec<u8> },
     PushMany { front: bool, value: Vec<u8>, count: usize },
     Pop { front: bool, count: usize },
-    Insert { index: usize, value: Vec<u8> },
+    Insert { index: usize, value: Vec<u8>, after: bool },
     Replace { index: usize, value: Vec<u8> },
     Remove { start: usize, count: usize },
     RemoveEqual { value: Vec<u8>, backward: bool, most: u64 },
     Copy,
+    Refound,
     Bury,
     Limits(usize),
     Failing(Vec<Op>),
@@ -138,11 +139,14 @@ impl World<'_, '_> {
                     let _ = if *front { self.model.pop_front() } else { self.model.pop_back() };
                 }
             }
-            Op::Insert { index: i, value } if !self.model.is_empty() => {
+            Op::Insert { index: i, value, after } if !self.model.is_empty() => {
                 let i = index(i, self.model.len());
-                let place = deque::locate(self.tx, at, i as u64).expect("a place");
+                let mut place = deque::locate(self.tx, at, i as u64).expect("a place");
+                if *after {
+                    place = deque::after(self.tx, place);
+                }
                 deque::insert(self.tx, at, place, &encoded(value), &limits)?;
-                self.model.insert(i, value.clone());
+                self.model.insert(i + usize::from(*after), value.clone());
             }
             Op::Replace { index: i, value } if !self.model.is_empty() => {
                 let i = index(i, self.model.len());
@@ -164,6 +168,11 @@ impl World<'_, '_> {
                 let copied = deque::copy(self.tx, at)?;
                 self.tx.set(other.cast::<Slot<Deque>>(), copied)?;
                 same(self.tx, other, &self.model);
+            }
+            Op::Refound => {
+                clear(self.tx, at, 5)?;
+                let run: Vec<u8> = self.model.iter().flat_map(|value| encoded(value)).collect();
+                deque::found(self.tx, at, &run, self.model.len(), &limits)?;
             }
             Op::Bury => {
                 let other = dead(self.tx);
@@ -260,12 +269,14 @@ fn simple() -> impl Strategy<Value = Op> {
         3 => (any::<bool>(), value(), 1usize..60)
             .prop_map(|(front, value, count)| Op::PushMany { front, value, count }),
         6 => (any::<bool>(), few.clone()).prop_map(|(front, count)| Op::Pop { front, count }),
-        5 => (any::<usize>(), value()).prop_map(|(index, value)| Op::Insert { index, value }),
+        5 => (any::<usize>(), value(), any::<bool>())
+            .prop_map(|(index, value, after)| Op::Insert { index, value, after }),
         5 => (any::<usize>(), value()).prop_map(|(index, value)| Op::Replace { index, value }),
         2 => (any::<usize>(), few).prop_map(|(start, count)| Op::Remove { start, count }),
         2 => (value(), any::<bool>(), prop_oneof![1u64..5, Just(u64::MAX)])
             .prop_map(|(value, backward, most)| Op::RemoveEqual { value, backward, most }),
         1 => Just(Op::Copy),
+        1 => Just(Op::Refound),
         1 => Just(Op::Bury),
         1 => (0..LIMITS.len()).prop_map(Op::Limits),
     ]

@@ -205,8 +205,7 @@ const VALUES: &[Directive] = &[
         .alias("hash-max-ziplist-entries"),
     directive("hash-max-listpack-value", memory(0, I64_MAX), "64").alias("hash-max-ziplist-value"),
     directive("list-max-listpack-size", int(-INT_MAX - 1, INT_MAX), "-2")
-        .alias("list-max-ziplist-size")
-        .inert(),
+        .alias("list-max-ziplist-size"),
     directive("list-compress-depth", int(0, INT_MAX), "0").inert(),
     directive("set-max-intset-entries", int(0, I64_MAX), "512"),
     directive("zset-max-listpack-entries", int(0, I64_MAX), "128")

@@ -45,7 +45,10 @@ impl<'a> Args<'a> {
     }
 
     /// The arguments from that number on.
-    pub fn from(&self, index: usize) -> impl ExactSizeIterator<Item = &'a [u8]> + Clone + use<'a> {
+    pub fn from(
+        &self,
+        index: usize,
+    ) -> impl ExactSizeIterator<Item = &'a [u8]> + DoubleEndedIterator + Clone + use<'a> {
         let bytes = self.bytes;
         let ranges = self.ranges.get(index..).unwrap_or_default();
         ranges.iter().map(move |range| &bytes[range.start..range.start + range.len])

@@ -2,6 +2,7 @@
 //! apart in small steps later.
 
 use shm::blob::Blob;
+use shm::deque::{self, Deque};
 use shm::table::{self, Drained, Table};
 use shm::{Off, OutOfMemory, Slot, Tx, U32, View, field, record};
 
@@ -52,6 +53,16 @@ pub fn free_value(tx: &mut Tx<'_>, kind: Kind, at: Off<u8>, len: usize) -> Resul
     }
     let body = body_at(tx, at, len);
     add(tx, VALUE | kind as u32, body)
+}
+
+/// Frees the chunks that were cut out of a list, or sets them aside if there are many.
+pub fn free_cut(tx: &mut Tx<'_>, cut: Deque) -> Result<(), OutOfMemory> {
+    if cut.chunks.get().to_native() <= AT_ONCE as u64 {
+        return deque::free(tx, cut);
+    }
+    add(tx, VALUE | Kind::ListDeque as u32, [0; BODY])?;
+    let first = tx.get(crate::root::of(tx)).trash.get();
+    tx.set(field!(first, Trash.body).cast::<Slot<Deque>>(), cut)
 }
 
 /// Frees a blob that stands in a dead record, or sets it aside if it is large.

@@ -33,6 +33,11 @@ fn hashes() {
 }
 
 #[test]
+fn lists() {
+    compare_servers(Family::Lists, 20_000, 32, 400);
+}
+
+#[test]
 fn keys() {
     compare_servers(Family::Keys, 3_000, 32, 400);
 }

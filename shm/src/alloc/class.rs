@@ -54,7 +54,7 @@ pub fn class_of(size: u64) -> Option<usize> {
 
 /// The size of a class's blocks, in bytes.
 #[inline(always)]
-pub fn class_size(class: usize) -> u64 {
+pub const fn class_size(class: usize) -> u64 {
     SIZES[class]
 }
 

@@ -114,13 +114,15 @@ fn no_block(block: u64) -> ! {
 }
 
 /// The largest size of a block that is not larger than `bytes`, and at least the smallest one.
-pub fn largest_within(bytes: u64) -> u64 {
-    let first_large = SPAN - HEADER_BYTES;
-    if bytes >= first_large {
+pub const fn largest_within(bytes: u64) -> u64 {
+    if bytes >= SPAN - HEADER_BYTES {
         return bytes - (bytes + HEADER_BYTES) % SPAN;
     }
-    let classes = (0..CLASS_COUNT).rev();
-    classes.map(class_size).find(|size| *size <= bytes).unwrap_or(class_size(0))
+    let mut class = CLASS_COUNT - 1;
+    while class > 0 && class_size(class) > bytes {
+        class -= 1;
+    }
+    class_size(class)
 }
 
 /// Usable bytes of a block in use.

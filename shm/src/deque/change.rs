@@ -107,19 +107,9 @@ fn grow(
     chunk::resize(tx, deque, chunk, size, Slack::At(before))
 }
 
-/// Inserts an item, as [`pack::encode`] encodes it, before the item at a place.
+/// Inserts an item, as [`pack::encode`] encodes it, before the item at a place, or [after](super::after)
+/// one.
 pub fn insert(
-    tx: &mut Tx<'_>,
-    deque: Off<Deque>,
-    place: Place,
-    item: &[u8],
-    limits: &Limits,
-) -> Result<(), OutOfMemory> {
-    insert_at(tx, deque, place, item, limits)
-}
-
-/// [`insert`] at a place that may be the end of a chunk's run.
-pub(super) fn insert_at(
     tx: &mut Tx<'_>,
     deque: Off<Deque>,
     place: Place,
@@ -215,7 +205,32 @@ pub fn replace(
     }
     let chunk = chunk::splice(tx, deque, chunk, at..end, &[], -1, limits)?;
     chunk::count(tx, deque, -1, 0)?;
-    insert_at(tx, deque, Place { chunk, at }, item, limits)
+    insert(tx, deque, Place { chunk, at }, item, limits)
+}
+
+/// Puts a run of items into an empty deque; if they fit into a chunk, with little room for more.
+pub fn found(
+    tx: &mut Tx<'_>,
+    deque: Off<Deque>,
+    run: &[u8],
+    items: usize,
+    limits: &Limits,
+) -> Result<(), OutOfMemory> {
+    debug_assert!(tx.get(deque).head.get().is_null());
+    if items > 0 && limits.allow(run.len(), items) {
+        let nowhere = Between { previous: Off::NULL, next: Off::NULL };
+        let (content, size) = ((run.len(), items), HEAD + run.len() + run.len() / 8);
+        let (fresh, start) = chunk::create(tx, deque, nowhere, content, size, Slack::Both)?;
+        tx.init_bytes(&fresh, start as u64, run);
+        return chunk::count(tx, deque, items as i64, 1);
+    }
+    let mut at = 0;
+    while at < run.len() {
+        let next = pack::skip(run, at);
+        push(tx, deque, End::Back, &run[at..next], limits)?;
+        at = next;
+    }
+    Ok(())
 }
 
 /// Makes a copy of the deque's items; its record is to be put into a fresh block, or an empty one's.

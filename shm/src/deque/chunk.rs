@@ -148,11 +148,10 @@ pub(super) fn create_single(
     limits: &Limits,
     slack: Slack,
 ) -> Result<(), OutOfMemory> {
-    // A deque that is about to become long gets whole chunks, a short one room for a few items.
-    let room =
-        if tx.get(deque).chunks.get().to_native() < 4 { limits.run() / 4 } else { limits.run() };
-    let room = room.min(item.len().saturating_mul(limits.items));
-    let size = HEAD + room.max(item.len());
+    // A deque that is long gets whole chunks, a short one room for a few items.
+    let is_short = tx.get(deque).chunks.get().to_native() < 4;
+    let room = (if is_short { limits.small } else { limits.block }) - HEAD;
+    let size = HEAD + room.min(item.len().saturating_mul(limits.items));
     let (fresh, start) = create(tx, deque, between, (item.len(), 1), size, slack)?;
     tx.init_bytes(&fresh, start as u64, item);
     count(tx, deque, 1, 1)

@@ -22,9 +22,9 @@ mod chunk;
 mod remove;
 mod walk;
 
-pub use change::{copy, insert, push, replace};
+pub use change::{copy, found, insert, push, replace};
 pub use remove::{free, free_step, pop, remove, remove_equal};
-pub use walk::{Direction, Place, Walk, item, locate, walk};
+pub use walk::{Direction, Place, Walk, after, item, locate, walk};
 
 use crate::alloc;
 use crate::arena::View;
@@ -134,16 +134,27 @@ pub enum End {
 /// How large a chunk may become.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
+    /// Bytes of a chunk's block, unless it holds a single item that is larger.
     block: usize,
+    /// Bytes of the block of a chunk that has just one item yet, in a deque of few chunks.
+    small: usize,
+    /// Items in a chunk.
     items: usize,
 }
 
 impl Limits {
     /// Chunks of at most so many bytes, all in all, and so many items. The bytes are cut to the largest
     /// block that the allocator has no larger than that; at least, an item always fits.
-    pub fn new(bytes: u64, items: u32) -> Limits {
-        let block = alloc::largest_within(bytes.min(1 << 20)) as usize;
-        Limits { block: block.max(2 * HEAD), items: items.max(1) as usize }
+    pub const fn new(bytes: u64, items: u32) -> Limits {
+        const LEAST: usize = 2 * HEAD;
+        const MOST: u64 = 1 << 20;
+        let block = alloc::largest_within(if bytes < MOST { bytes } else { MOST }) as usize;
+        let small = alloc::largest_within(block as u64 / 4) as usize;
+        Limits {
+            block: if block < LEAST { LEAST } else { block },
+            small: if small < HEAD { HEAD } else { small },
+            items: if items == 0 { 1 } else { items as usize },
+        }
     }
 
     /// Most bytes of the run in a chunk of several items.
@@ -197,6 +208,7 @@ mod tests {
         for (asked, given) in sizes {
             assert_eq!(Limits::new(asked, 1).block, given);
         }
-        assert_eq!(Limits::new(0, 0), Limits { block: 2 * HEAD, items: 1 });
+        let least = Limits::new(0, 0);
+        assert_eq!((least.block, least.items), (2 * HEAD, 1));
     }
 }

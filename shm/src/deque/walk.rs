@@ -34,6 +34,11 @@ pub fn item(view: &View, place: Place) -> Item<'_> {
     }
 }
 
+/// The place just behind the item at a place, for [`insert`](super::insert).
+pub fn after(view: &View, place: Place) -> Place {
+    Place { at: pack::skip(run_of(view, place.chunk), place.at), ..place }
+}
+
 /// The chunk that holds the item of that number, and the item's number in it. Chunks are passed over
 /// from the nearer end. `None` if there are not so many items.
 pub(super) fn chunk_of(view: &View, deque: Off<Deque>, index: u64) -> Option<(Off<Chunk>, usize)> {

@@ -5,7 +5,7 @@ use crate::cmd;
 use crate::differential::{Command, Mask, Vary};
 
 /// The commands under test, without subcommands.
-pub const SUPPORTED: [&str; 136] = [
+pub const SUPPORTED: [&str; 153] = [
     "append",
     "auth",
     "bitcount",
@@ -69,7 +69,20 @@ pub const SUPPORTED: [&str; 136] = [
     "info",
     "keys",
     "lcs",
+    "lindex",
+    "linsert",
+    "llen",
+    "lmove",
+    "lmpop",
     "lolwut",
+    "lpop",
+    "lpos",
+    "lpush",
+    "lpushx",
+    "lrange",
+    "lrem",
+    "lset",
+    "ltrim",
     "memory",
     "memory|usage",
     "mget",
@@ -102,6 +115,10 @@ pub const SUPPORTED: [&str; 136] = [
     "rename",
     "renamenx",
     "reset",
+    "rpop",
+    "rpoplpush",
+    "rpush",
+    "rpushx",
     "sadd",
     "scan",
     "scard",

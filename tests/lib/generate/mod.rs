@@ -17,6 +17,7 @@ pub mod hashes;
 pub mod hyperloglog;
 pub mod keys;
 pub mod limits;
+pub mod lists;
 pub mod protocol;
 pub mod pubsub;
 pub mod server;
@@ -44,6 +45,8 @@ pub enum Family {
     Strings,
     /// SETBIT, BITFIELD and the like.
     Bitmaps,
+    /// LPUSH, LRANGE, LPOS and the like.
+    Lists,
     /// HSET, HINCRBY, HSCAN and the like.
     Hashes,
     /// SADD, SINTER, SPOP and the like.
@@ -77,9 +80,10 @@ pub enum Family {
 }
 
 /// All families, with their names.
-pub const FAMILIES: [(Family, &str); 17] = [
+pub const FAMILIES: [(Family, &str); 18] = [
     (Family::Strings, "strings"),
     (Family::Bitmaps, "bitmaps"),
+    (Family::Lists, "lists"),
     (Family::Hashes, "hashes"),
     (Family::Sets, "sets"),
     (Family::HyperLogLogs, "hyperloglogs"),
@@ -227,6 +231,7 @@ fn family_steps(family: Family, g: &mut Gen, out: &mut Vec<Step>) {
         }
         Family::Strings
         | Family::Bitmaps
+        | Family::Lists
         | Family::HyperLogLogs
         | Family::Server
         | Family::Commands
@@ -234,6 +239,7 @@ fn family_steps(family: Family, g: &mut Gen, out: &mut Vec<Step>) {
             usual_steps(g, out, |g| match family {
                 Family::Strings => strings::command(g),
                 Family::Bitmaps => bitmaps::command(g),
+                Family::Lists => lists::command(g),
                 Family::HyperLogLogs => hyperloglog::command(g),
                 Family::Server => server::command(g),
                 Family::Commands => commands::command(g),
