@@ -38,6 +38,11 @@ fn lists() {
 }
 
 #[test]
+fn streams() {
+    compare_servers(Family::Streams, 18_000, 32, 400);
+}
+
+#[test]
 fn keys() {
     compare_servers(Family::Keys, 3_000, 32, 400);
 }

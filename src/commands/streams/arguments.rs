@@ -5,6 +5,8 @@ use crate::values::stream::change::{Keep, Trim};
 use crate::values::stream::id::{Given, Id};
 use crate::values::stream::{Limits, node};
 
+/// An entry cannot be stored.
+pub const TOO_LARGE: &str = "ERR Elements are too large to be stored";
 const BAD_ID: &str = "ERR Invalid stream ID specified as stream command argument";
 
 /// Reads an id; without a sequence number it has 0.
@@ -164,7 +166,7 @@ fn default_limit(limits: Limits) -> u64 {
 /// Whether an entry with so many bytes of fields and values may be added.
 pub fn check_size(bytes: u64) -> Result<(), Fail> {
     if bytes > node::BYTES_MAX {
-        return Err("ERR Elements are too large to be stored".into());
+        return Err(TOO_LARGE.into());
     }
     Ok(())
 }

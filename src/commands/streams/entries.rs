@@ -34,6 +34,10 @@ pub fn xadd(cx: &mut Cx<'_>) -> Outcome {
             "ERR The stream has exhausted the last possible ID, unable to add more items".into()
         );
     }
+    if options.given == Some(Given::Milliseconds(last.ms)) && last.seq == u64::MAX {
+        // Redis's own words for it.
+        return Err(arguments::TOO_LARGE.into());
+    }
     let now = u64::try_from(cx.now_ms()).unwrap_or(0);
     let id = change::next_id(last, options.given, now).ok_or(
         "ERR The ID specified in XADD is equal or smaller than the target stream top item",

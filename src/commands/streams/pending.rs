@@ -2,7 +2,7 @@
 
 use shm::Off;
 
-use super::{arguments, group_of, no_group, quoting, read, reply, stream_of};
+use super::{arguments, group_of, no_group, quoting, read, reply};
 use crate::executor::{Cx, Fail, Outcome, error};
 use crate::util::numbers::string2ll;
 use crate::values::stream::group::{self, Claim, Consumer, Group};
@@ -277,6 +277,7 @@ const ATTEMPTS: usize = 10;
 /// acquires) ownership of messages in a consumer group, as if the messages were delivered to the
 /// specified consumer.
 pub fn xautoclaim(cx: &mut Cx<'_>) -> Outcome {
+    let key = cx.read(cx.arg(1))?;
     let min_idle =
         string2ll(cx.arg(4)).ok_or("ERR Invalid min-idle-time argument for XAUTOCLAIM")?;
     let start = arguments::start(cx.arg(5))?;
@@ -292,8 +293,6 @@ pub fn xautoclaim(cx: &mut Cx<'_>) -> Outcome {
         }
         at += 1;
     }
-    let key = cx.read(cx.arg(1))?;
-    stream_of(cx, &key)?;
     let group = group_of(cx, &key, cx.arg(2))?;
     let (stream, group) = group.ok_or_else(|| no_group(cx.arg(1), cx.arg(2)))?;
     let mut claimer = Claimer { key: key.name, group, name: cx.arg(3), consumer: None };

@@ -30,10 +30,12 @@ pub fn entries_read(view: &View, stream: Off<Stream>, id: Id) -> Option<u64> {
     }
 }
 
-/// Whether an entry from `start` on was deleted by name, as far as is known.
+/// Whether an entry from `start` on was deleted by name, as far as is known; what was deleted before
+/// the first entry that is there does not count.
 fn has_gap_from(view: &View, stream: Off<Stream>, start: Id) -> bool {
     let deleted = max_deleted(view, stream);
-    counts(view, stream).len > 0 && deleted != Id::MIN && start <= deleted
+    let from = start.max(first_id(view, stream));
+    counts(view, stream).len > 0 && deleted != Id::MIN && from <= deleted
 }
 
 /// Entries that the group has yet to be given; `None` if that cannot be told.

@@ -22,6 +22,7 @@ pub mod protocol;
 pub mod pubsub;
 pub mod server;
 pub mod sets;
+pub mod streams;
 pub mod strings;
 pub mod transactions;
 pub mod words;
@@ -53,6 +54,8 @@ pub enum Family {
     Sets,
     /// PFADD, PFCOUNT, PFMERGE and what they make of other strings.
     HyperLogLogs,
+    /// XADD, XREADGROUP and the like.
+    Streams,
     /// DEL, RENAME, COPY, SCAN, OBJECT and the like, over several databases.
     Keys,
     /// EXPIRE, TTL, SET EX and the like.
@@ -80,13 +83,14 @@ pub enum Family {
 }
 
 /// All families, with their names.
-pub const FAMILIES: [(Family, &str); 18] = [
+pub const FAMILIES: [(Family, &str); 19] = [
     (Family::Strings, "strings"),
     (Family::Bitmaps, "bitmaps"),
     (Family::Lists, "lists"),
     (Family::Hashes, "hashes"),
     (Family::Sets, "sets"),
     (Family::HyperLogLogs, "hyperloglogs"),
+    (Family::Streams, "streams"),
     (Family::Keys, "keys"),
     (Family::Expiry, "expiry"),
     (Family::Transactions, "transactions"),
@@ -216,6 +220,7 @@ fn family_steps(family: Family, g: &mut Gen, out: &mut Vec<Step>) {
     match family {
         Family::Hashes => usual_steps(g, out, hashes::command),
         Family::Sets => sets::steps(g, out),
+        Family::Streams => streams::steps(g, out),
         Family::Keys => keys::steps(g, out),
         Family::Expiry => expiry::steps(g, out),
         Family::Transactions => transactions::steps(g, out),
