@@ -209,11 +209,8 @@ const VALUES: &[Directive] = &[
     directive("list-compress-depth", int(0, INT_MAX), "0").inert(),
     directive("set-max-intset-entries", int(0, I64_MAX), "512"),
     directive("zset-max-listpack-entries", int(0, I64_MAX), "128")
-        .alias("zset-max-ziplist-entries")
-        .inert(),
-    directive("zset-max-listpack-value", memory(0, I64_MAX), "64")
-        .alias("zset-max-ziplist-value")
-        .inert(),
+        .alias("zset-max-ziplist-entries"),
+    directive("zset-max-listpack-value", memory(0, I64_MAX), "64").alias("zset-max-ziplist-value"),
     directive("stream-node-max-bytes", memory(0, I64_MAX), "4096"),
     directive("stream-node-max-entries", int(0, I64_MAX), "100"),
     directive("hll-sparse-max-bytes", memory(0, I64_MAX), "3000"),

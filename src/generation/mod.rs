@@ -42,6 +42,7 @@ use crate::values::set::SetMember;
 use crate::values::stream::group::{Consumer, Delivery, Group, Pending, Progress};
 use crate::values::stream::node::{Fill, Node};
 use crate::values::stream::{StoredId, Stream, Totals};
+use crate::values::zset::{Zset, ZsetMember};
 use crate::version;
 
 /// Changes whenever something in the arena changes its meaning without changing its layout: kinds
@@ -84,6 +85,8 @@ pub const FINGERPRINT: u64 = fingerprint(
         Pending::LAYOUT,
         Delivery::LAYOUT,
         Field::LAYOUT,
+        Zset::LAYOUT,
+        ZsetMember::LAYOUT,
     ],
     &[("encodings", ENCODINGS)],
 );

@@ -80,6 +80,31 @@ pub fn string2d(text: &[u8]) -> Option<f64> {
     Some(if literal.negative { -magnitude } else { magnitude })
 }
 
+/// Reads a double as C's `strtod` does where Redis then wants the text to be over: blanks before it
+/// are skipped, a NUL ends it, no text at all is 0, what is too large is infinite, and NaN is a
+/// result.
+pub fn strtod(text: &[u8]) -> Option<f64> {
+    let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
+    if text.is_empty() {
+        return Some(0.0);
+    }
+    let blanks = text.iter().take_while(|&&byte| is_space(byte)).count();
+    let literal = decimal::parse(&text[blanks..])?;
+    let magnitude = match literal.kind {
+        Kind::Nan => f64::NAN,
+        Kind::Infinity => f64::INFINITY,
+        Kind::Decimal { .. } => {
+            std::str::from_utf8(&text[blanks..]).ok()?.parse::<f64>().ok()?.abs()
+        }
+        Kind::Hexadecimal { whole, fraction, .. } if decimal::is_zero(whole, fraction) => 0.0,
+        Kind::Hexadecimal { whole, fraction, exponent } => {
+            let binary = decimal::from_hexadecimal(whole, fraction, exponent);
+            f64_from_binary(binary).unwrap_or(if exponent < 0 { 0.0 } else { f64::INFINITY })
+        }
+    };
+    Some(if literal.negative { -magnitude } else { magnitude })
+}
+
 /// The nearest double, unless it is zero or infinite.
 fn f64_from_binary(binary: decimal::Binary) -> Option<f64> {
     const MIN_EXPONENT: i64 = -1074;
@@ -96,6 +121,12 @@ fn f64_from_binary(binary: decimal::Binary) -> Option<f64> {
 
 /// Writes a double as C's `%.17g` does: 17 significant digits, without zeros at the end.
 pub fn write_g17(out: &mut Vec<u8>, value: f64) {
+    /// Integers below this one are all doubles, and have no more than 17 digits.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    if value.trunc() == value && value.abs() < EXACT && value != 0.0 {
+        out.extend_from_slice(itoa::Buffer::new().format(value as i64).as_bytes());
+        return;
+    }
     if value.is_sign_negative() {
         out.push(b'-');
     }

@@ -98,6 +98,11 @@ fn limits() {
 }
 
 #[test]
+fn zsets() {
+    compare_servers(Family::Zsets, 15_000, 32, 500);
+}
+
+#[test]
 fn mixed() {
     compare_servers(Family::Mixed, 14_000, 50, 500);
 }

@@ -198,6 +198,7 @@ fn the_format_lists_every_record_of_the_server_byte_by_byte() {
         "src/root.rs",
         "src/values/hash/mod.rs",
         "src/values/set/table.rs",
+        "src/values/zset/mod.rs",
         "src/values/stream/id.rs",
         "src/values/stream/node.rs",
         "src/values/stream/mod.rs",

@@ -26,6 +26,7 @@ pub mod streams;
 pub mod strings;
 pub mod transactions;
 pub mod words;
+pub mod zsets;
 
 use std::fmt;
 use std::str::FromStr;
@@ -58,6 +59,8 @@ pub enum Family {
     Streams,
     /// DEL, RENAME, COPY, SCAN, OBJECT and the like, over several databases.
     Keys,
+    /// ZADD, ZRANGE, ZUNION and the like.
+    Zsets,
     /// EXPIRE, TTL, SET EX and the like.
     Expiry,
     /// MULTI, EXEC, WATCH.
@@ -83,7 +86,7 @@ pub enum Family {
 }
 
 /// All families, with their names.
-pub const FAMILIES: [(Family, &str); 19] = [
+pub const FAMILIES: [(Family, &str); 20] = [
     (Family::Strings, "strings"),
     (Family::Bitmaps, "bitmaps"),
     (Family::Lists, "lists"),
@@ -91,6 +94,7 @@ pub const FAMILIES: [(Family, &str); 19] = [
     (Family::Sets, "sets"),
     (Family::HyperLogLogs, "hyperloglogs"),
     (Family::Streams, "streams"),
+    (Family::Zsets, "zsets"),
     (Family::Keys, "keys"),
     (Family::Expiry, "expiry"),
     (Family::Transactions, "transactions"),
@@ -222,6 +226,7 @@ fn family_steps(family: Family, g: &mut Gen, out: &mut Vec<Step>) {
         Family::Sets => sets::steps(g, out),
         Family::Streams => streams::steps(g, out),
         Family::Keys => keys::steps(g, out),
+        Family::Zsets => zsets::steps(g, out),
         Family::Expiry => expiry::steps(g, out),
         Family::Transactions => transactions::steps(g, out),
         Family::PubSub => pubsub::steps(g, out),

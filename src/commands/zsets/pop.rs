@@ -1,0 +1,173 @@
+//! Taking elements from the ends.
+
+use super::remove::remove_ranks;
+use super::*;
+use crate::keyspace::EntryView;
+
+/// Which end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The lowest scores.
+    Min,
+    /// The highest.
+    Max,
+}
+
+impl End {
+    /// `MIN` or `MAX`, in any case.
+    pub fn of(word: &[u8]) -> Option<End> {
+        if word.eq_ignore_ascii_case(b"min") {
+            Some(End::Min)
+        } else {
+            word.eq_ignore_ascii_case(b"max").then_some(End::Max)
+        }
+    }
+
+    fn event(self) -> &'static str {
+        match self {
+            End::Min => "zpopmin",
+            End::Max => "zpopmax",
+        }
+    }
+}
+
+/// How elements that are taken are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// member, score, member, score, ... (`ZPOPMIN`).
+    Flat,
+    /// Arrays of member and score (`ZPOPMIN` with a count in RESP3).
+    Pairs,
+    /// Key, member, score, in one array (`BZPOPMIN`).
+    KeyFlat,
+    /// Key, and an array of arrays of member and score (`ZMPOP`, `BZMPOP`).
+    KeyPairs,
+}
+
+/// `ZPOPMIN key [count]`: remove and return members with the lowest scores in a sorted set.
+pub(super) fn zpopmin(cx: &mut Cx<'_>) -> Outcome {
+    zpop(cx, End::Min)
+}
+
+/// `ZPOPMAX key [count]`: remove and return members with the highest scores in a sorted set.
+pub(super) fn zpopmax(cx: &mut Cx<'_>) -> Outcome {
+    zpop(cx, End::Max)
+}
+
+fn zpop(cx: &mut Cx<'_>, end: End) -> Outcome {
+    if cx.args.len() > 3 {
+        return Err(error::SYNTAX);
+    }
+    let count = match cx.args.get(2) {
+        Some(text) => Some(
+            string2ll(text)
+                .and_then(|count| u64::try_from(count).ok())
+                .ok_or(Fail::from("ERR value is out of range, must be positive"))?,
+        ),
+        None => None,
+    };
+    let nested = count.is_some() && cx.protocol() == Protocol::Resp3;
+    let mut key = cx.open(cx.arg(1))?;
+    let exists = reader_of(cx, &key)?.is_some();
+    if !exists || count == Some(0) {
+        cx.reply.array(0);
+        return Ok(());
+    }
+    let shape = if nested { Shape::Pairs } else { Shape::Flat };
+    pop(cx, &mut key, end, count.unwrap_or(1), shape)
+}
+
+/// `ZMPOP numkeys key [key ...] <MIN | MAX> [COUNT count]`: remove and return members with scores
+/// in a sorted set.
+pub(super) fn zmpop(cx: &mut Cx<'_>) -> Outcome {
+    let Mpop { keys, end, count } = Mpop::parse(cx, 1)?;
+    for at in keys {
+        let mut key = cx.open(cx.arg(at))?;
+        if reader_of(cx, &key)?.is_some() {
+            return pop(cx, &mut key, end, count, Shape::KeyPairs);
+        }
+    }
+    cx.reply.null_array();
+    Ok(())
+}
+
+/// The arguments of `ZMPOP` and `BZMPOP`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mpop {
+    /// The numbers of the arguments that are keys.
+    pub keys: std::ops::Range<usize>,
+    /// From which end to take.
+    pub end: End,
+    /// How many elements at most; not 0.
+    pub count: u64,
+}
+
+impl Mpop {
+    /// Reads the arguments from the number of keys on.
+    pub fn parse(cx: &Cx<'_>, numkeys: usize) -> Result<Mpop, Fail> {
+        let positive = |at: usize, refusal: &'static str| {
+            let number = string2ll(cx.arg(at)).and_then(|number| u64::try_from(number).ok());
+            number.filter(|number| *number > 0).ok_or(Fail::from(refusal))
+        };
+        let keys = positive(numkeys, "ERR numkeys should be greater than 0")?;
+        let first = numkeys + 1;
+        let end_at = usize::try_from(keys).ok().and_then(|keys| keys.checked_add(first));
+        let end_at = end_at.filter(|at| *at < cx.args.len()).ok_or(error::SYNTAX)?;
+        let end = End::of(cx.arg(end_at)).ok_or(error::SYNTAX)?;
+        let mut count = None;
+        let mut at = end_at + 1;
+        while at < cx.args.len() {
+            if count.is_some() || !cx.args.is(at, "COUNT") || at + 1 == cx.args.len() {
+                return Err(error::SYNTAX);
+            }
+            count = Some(positive(at + 1, "ERR count should be greater than 0")?);
+            at += 2;
+        }
+        Ok(Mpop { keys: first..end_at, end, count: count.unwrap_or(1) })
+    }
+}
+
+/// Takes up to `count` elements from one end of a key that is a sorted set, replies with them in that
+/// shape, and tells of it; the key goes with its last element. The key is invalid afterwards.
+///
+/// This is all that `ZPOPMIN` and its like do once they have found a key, so the blocking commands
+/// call it as well, whether the key was there at once or became ready later.
+pub fn pop(cx: &mut Cx<'_>, key: &mut Key<'_>, end: End, count: u64, shape: Shape) -> Outcome {
+    let Some(found) = key.found else { return Ok(()) };
+    let entry = EntryView::new(&cx.tx, found.entry);
+    let zset = Reader::of(&entry).ok_or(error::WRONG_TYPE)?;
+    let len = zset.len();
+    let count = count.min(len);
+    let reply = &mut cx.reply;
+    match shape {
+        Shape::Flat => reply.array(count as usize * 2),
+        Shape::Pairs => reply.array(count as usize),
+        Shape::KeyFlat => {
+            reply.array(count as usize * 2 + 1);
+            reply.bulk(key.name);
+        }
+        Shape::KeyPairs => {
+            reply.array(2);
+            reply.bulk(key.name);
+            reply.array(count as usize);
+        }
+    }
+    let ranks = match end {
+        End::Min => 0..count,
+        End::Max => len - count..len,
+    };
+    let first = ranks.start;
+    for element in zset.slice(ranks, end == End::Max) {
+        if matches!(shape, Shape::Pairs | Shape::KeyPairs) {
+            reply.array(2);
+        }
+        reply.bulk(element.member.text(&mut shm::pack::Digits::new()));
+        reply.double(element.score);
+    }
+    remove_ranks(cx, key, first, count)?;
+    cx.notify(class::ZSET, end.event(), key.name)?;
+    drop_if_empty(cx, key)?;
+    cx.changed(key.name)?;
+    cx.dirty += count - 1;
+    Ok(())
+}

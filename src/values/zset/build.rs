@@ -1,0 +1,113 @@
+//! Making sorted sets as a whole: for what is stored, restored or converted.
+
+use shm::{Fresh, Off, OutOfMemory, Tx, pack};
+
+use super::score::{encode, sort_key};
+use super::{Limits, Reader, Zset, append, new_element};
+use crate::keyspace::entry::{self, Entry, EntryView, Kind};
+use crate::values::packed;
+
+/// Elements of a sorted set that is to be made.
+#[derive(Debug, Clone, Default)]
+pub struct Builder {
+    elements: Vec<(Box<[u8]>, f64)>,
+}
+
+impl Builder {
+    /// Adds an element. The caller sees to it that no member comes twice.
+    pub fn push(&mut self, member: &[u8], score: f64) {
+        debug_assert!(!score.is_nan());
+        self.elements.push((member.into(), score));
+    }
+
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.elements.len()
+    }
+
+    /// Whether there are none. A key cannot be made of that.
+    pub fn is_empty(&self) -> bool {
+        self.elements.is_empty()
+    }
+
+    /// The elements, in order.
+    pub fn sorted(&mut self) -> &[(Box<[u8]>, f64)] {
+        let key = |score: f64| sort_key(score);
+        if !self.elements.is_sorted_by(|a, b| (key(a.1), &a.0) <= (key(b.1), &b.0)) {
+            self.elements.sort_unstable_by(|a, b| (key(a.1), &a.0).cmp(&(key(b.1), &b.0)));
+        }
+        &self.elements
+    }
+
+    /// Makes an entry with these elements, in the form that the limits say.
+    pub fn create(
+        &mut self,
+        tx: &mut Tx<'_>,
+        key: &[u8],
+        expiry: Option<i64>,
+        limits: &Limits,
+    ) -> Result<Fresh, OutOfMemory> {
+        let longest = self.elements.iter().map(|it| it.0.len()).max().unwrap_or(0);
+        let elements = self.elements.len();
+        let bytes = |it: &(Box<[u8]>, f64)| pack::encoded_len(&it.0) + 11;
+        let fits = elements as u64 <= limits.entries || elements <= super::SMALL_ELEMENTS;
+        let most = if fits { self.elements.iter().map(bytes).sum() } else { usize::MAX };
+        let kind = limits.kind(Kind::ZsetPacked, elements, longest, most);
+        let sorted = self.sorted();
+        let Some(kind) = kind.filter(|_| fits) else {
+            return create_tree(tx, key, expiry, sorted);
+        };
+        let mut run = Vec::with_capacity(most);
+        for (member, score) in sorted {
+            pack::encode(&mut run, member);
+            encode(&mut run, *score, kind == Kind::ZsetSmall);
+        }
+        packed::create(tx, key, kind, expiry, elements * 2, &run)
+    }
+}
+
+/// Makes an entry with one element. `ZADD` may go on adding: [`Builder`] takes several at once.
+pub fn create(
+    tx: &mut Tx<'_>,
+    key: &[u8],
+    member: &[u8],
+    score: f64,
+    limits: &Limits,
+) -> Result<Fresh, OutOfMemory> {
+    let mut builder = Builder::default();
+    builder.push(member, score);
+    builder.create(tx, key, None, limits)
+}
+
+fn create_tree(
+    tx: &mut Tx<'_>,
+    key: &[u8],
+    expiry: Option<i64>,
+    sorted: &[(Box<[u8]>, f64)],
+) -> Result<Fresh, OutOfMemory> {
+    let fresh = entry::create(tx, key, Kind::ZsetTree, expiry, size_of::<Zset>() as u32)?;
+    let start = entry::value_at(key.len(), expiry.is_some());
+    tx.init(&fresh, start, Zset::EMPTY);
+    let zset = fresh.off().byte_add(start);
+    for (member, score) in sorted {
+        let block = new_element(tx, member, *score)?;
+        append(tx, zset, sort_key(*score), block)?;
+    }
+    Ok(fresh)
+}
+
+/// Makes an entry with the elements of a packed one in a tree, which is to take its place.
+pub(super) fn to_tree(tx: &mut Tx<'_>, off: Off<Entry>) -> Result<Off<Entry>, OutOfMemory> {
+    let (key, expiry, access, elements) = {
+        let entry = EntryView::new(tx, off);
+        let elements: Vec<(Box<[u8]>, f64)> = Reader::of(&entry)
+            .into_iter()
+            .flat_map(|reader| reader.elements(0))
+            .map(|element| (element.member.to_vec().into(), element.score))
+            .collect();
+        (entry.key().to_vec(), entry.expiry(), entry.access(), elements)
+    };
+    let made = create_tree(tx, &key, expiry, &elements)?.off().cast();
+    entry::touch(tx, made, access);
+    Ok(made)
+}
