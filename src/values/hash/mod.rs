@@ -239,7 +239,7 @@ pub fn mark(checker: &mut Checker<'_>, kind: Kind, at: Off<u8>, len: usize, what
     let Some(packed) = packed::check(checker, at, len, what) else { return };
     let mut fields = HashSet::new();
     let same = pairs(&packed).filter(|(field, _)| !fields.insert(field.to_vec())).count();
-    if packed.count % 2 != 0 || same > 0 {
+    if !packed.count.is_multiple_of(2) || same > 0 {
         let count = packed.count;
         checker.finding(format!("{what}: {same} fields twice among {count} items at {at:?}"));
     }
