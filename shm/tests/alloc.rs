@@ -325,3 +325,27 @@ fn a_large_log_is_given_back() {
     arena.transact(|tx| tx.fill(block, 8, 50 << 20)).unwrap();
     assert_eq!(arena.bytes(block, 1), [8]);
 }
+
+/// Longer than an entry of the log can be, so it takes several.
+#[test]
+fn a_long_splice_is_taken_back_whole() {
+    const LENGTH: usize = 2_500_000;
+    let mut arena = arena(u64::MAX);
+    let text: Vec<u8> = (0..LENGTH).map(|i| (i % 251) as u8).collect();
+    let block = arena
+        .transact(|tx| {
+            let fresh = tx.alloc(LENGTH as u64 + 100)?;
+            tx.init_bytes(&fresh, 0, &text);
+            Ok(fresh.off())
+        })
+        .unwrap();
+    for (at, removed, bytes) in [(0, 0, &b"more"[..]), (7, 1_000_000, b"less"), (9, 3, b"abc")] {
+        let mut changed = text.clone();
+        changed.splice(at..at + removed, bytes.iter().copied());
+        let mut tx = arena.begin();
+        tx.splice(block, LENGTH, at, removed, bytes).unwrap();
+        assert!(tx.bytes(block, changed.len()) == changed, "at {at}");
+        drop(tx);
+        assert!(arena.bytes(block, LENGTH) == text, "at {at}, taken back");
+    }
+}
