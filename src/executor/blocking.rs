@@ -42,17 +42,6 @@ impl<'a> Cx<'a> {
         Ok(waits::enter(&mut self.tx, self.root, self.session, &self.args, &request)?)
     }
 
-    /// Blocks the session on streams: each with the id behind which entries are wanted (`$` and `>`
-    /// resolved as of now). `group` says that it is an XREADGROUP, which fails when the stream goes.
-    pub fn block_on_streams(
-        &mut self,
-        keys: &[Wanted<'a>],
-        deadline_ms: Option<i64>,
-        group: bool,
-    ) -> Outcome {
-        self.block(if group { Kind::Group } else { Kind::Stream }, keys, deadline_ms)
-    }
-
     /// Notes that there may be something for those who wait for a key of the session's database: a
     /// stream has an entry more, or a group less. New keys are noted by [`add_in`](Cx::add_in).
     #[inline(always)]

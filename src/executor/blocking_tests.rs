@@ -93,3 +93,65 @@ fn deadlines_that_are_the_same_end_in_the_order_of_clients() {
     }
     server.check();
 }
+
+#[test]
+fn readers_of_a_stream_get_what_is_added() {
+    let mut server = server(4);
+    server.line(0, "XADD s 1-1 a b");
+    assert_eq!(server.line(1, "XREAD BLOCK 0 STREAMS s $"), "");
+    assert_eq!(server.line(2, "XREAD COUNT 1 BLOCK 0 STREAMS other s 0 1-1"), "");
+    server.check();
+    assert_eq!(server.line(0, "XADD s 2-1 c d"), "$3\r\n2-1\r\n");
+    let entry = "*1\r\n*2\r\n$1\r\ns\r\n*1\r\n*2\r\n$3\r\n2-1\r\n*2\r\n$1\r\nc\r\n$1\r\nd\r\n";
+    assert_eq!(server.text(1), entry);
+    assert_eq!(server.text(2), entry);
+    assert!(server.line(0, "INFO clients").contains("blocked_clients:0\r\n"));
+    server.check();
+}
+
+#[test]
+fn consumers_get_each_entry_once_and_fail_when_the_stream_goes() {
+    let mut server = server(4);
+    server.line(0, "XGROUP CREATE s g $ MKSTREAM");
+    for client in 1..4 {
+        let read = format!("XREADGROUP GROUP g c{client} BLOCK 0 STREAMS s >");
+        assert_eq!(server.line(client, &read), "");
+    }
+    server.line(0, "XADD s 1-1 a b");
+    assert!(server.text(1).contains("1-1"));
+    assert_eq!(server.text(2), "");
+    server.line(0, "XADD s 2-1 a b");
+    assert!(server.text(2).contains("2-1"));
+    server.check();
+    server.line(0, "DEL s");
+    assert_eq!(server.text(3), "-UNBLOCKED the stream key no longer exists\r\n");
+    server.line(0, "XGROUP CREATE s g $ MKSTREAM");
+    server.line(1, "XREADGROUP GROUP g c BLOCK 0 STREAMS s >");
+    server.line(0, "XGROUP DESTROY s g");
+    let gone = "-NOGROUP the consumer group this client was blocked on no longer exists\r\n";
+    assert_eq!(server.text(1), gone);
+    for end in ["SET s 1", "FLUSHALL", "RENAME s t", "PEXPIRE s 0", "SWAPDB 0 1", "MOVE s 1"] {
+        server.line(0, "DEL s");
+        server.line(0, "XGROUP CREATE s g $ MKSTREAM");
+        server.line(1, "XREADGROUP GROUP g c BLOCK 0 STREAMS s >");
+        server.line(0, end);
+        assert_eq!(server.text(1), "-UNBLOCKED the stream key no longer exists\r\n", "{end}");
+        server.line(0, "FLUSHALL");
+        server.check();
+    }
+}
+
+#[test]
+fn a_transaction_serves_when_it_is_over() {
+    let mut server = server(3);
+    server.line(1, "XREAD BLOCK 0 STREAMS s $");
+    server.line(0, "MULTI");
+    for line in ["XADD s 1-1 a b", "DEL s", "XADD s 5-1 a b", "XADD s 6-1 a b"] {
+        server.line(0, line);
+    }
+    assert_eq!(server.text(1), "");
+    server.line(0, "EXEC");
+    let got = server.text(1);
+    assert!(got.contains("5-1") && got.contains("6-1") && !got.contains("1-1"), "{got}");
+    server.check();
+}

@@ -88,6 +88,11 @@ fn arity() {
 }
 
 #[test]
+fn blocking() {
+    compare_servers(Family::Blocking, 18_000, 32, 400);
+}
+
+#[test]
 fn protocol() {
     compare_servers(Family::Protocol, 12_000, 20, 300);
 }

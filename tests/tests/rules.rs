@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The files of `src/` in which `unsafe` code may stand, each for a reason.
-const UNSAFE: [&str; 6] = [
+const UNSAFE: [&str; 8] = [
     // Adopting the descriptor that the process was started with.
     "src/cli/generation.rs",
     // Arguments of the command that runs are read where they stand in the arena: a request in a
@@ -15,6 +15,9 @@ const UNSAFE: [&str; 6] = [
     "src/executor/turn.rs",
     "src/commands/transactions.rs",
     "src/session/queue.rs",
+    // The same for the command of a blocked client, and the key that it waits for.
+    "src/executor/blocking.rs",
+    "src/session/waits.rs",
     // Between fork and exec.
     "src/keeper/process.rs",
     "src/keeper/signals.rs",

@@ -53,7 +53,7 @@ pub fn xadd(cx: &mut Cx<'_>) -> Outcome {
         cx.notify(class::STREAM, "xtrim", key.name)?;
     }
     reply::id(&mut cx.reply, id);
-    Ok(())
+    cx.key_ready(key.name)
 }
 
 /// Makes an empty stream of a key that is not there.

@@ -125,6 +125,8 @@ pub fn destroy(cx: &mut Cx<'_>) -> Outcome {
     if destroyed {
         cx.dirty += 1;
         cx.notify(class::STREAM, "xgroup-destroy", cx.arg(2))?;
+        // Who waits for it waits in vain.
+        cx.key_ready(cx.arg(2))?;
     }
     cx.reply.integer(i64::from(destroyed));
     Ok(())

@@ -3,8 +3,10 @@
 use shm::{Off, Tx};
 
 use super::{arguments, group_of, quoting, reply, stream_of};
+use crate::commands::blocking;
 use crate::executor::{Cx, Fail, Outcome, class, error};
 use crate::proto::reply::{Protocol, Reply, Sink};
+use crate::session::waits::Kind;
 use crate::values::stream::group::{self, Claim, Consumer, Group};
 use crate::values::stream::{Id, Stream, entries, lag};
 
@@ -62,7 +64,7 @@ pub const BLOCKED_COUNT: u64 = 1000;
 
 impl<'a> Request<'a> {
     /// Reads the options.
-    fn parse(cx: &Cx<'a>, of_group: bool) -> Result<Request<'a>, Fail> {
+    pub fn parse(cx: &Cx<'a>, of_group: bool) -> Result<Request<'a>, Fail> {
         let (mut block, mut count, mut no_ack) = (None, 0, false);
         let (mut group, mut streams, mut at) = (None, None, 1);
         while at < cx.args.len() && streams.is_none() {
@@ -194,9 +196,14 @@ fn read(cx: &mut Cx<'_>, of_group: bool) -> Outcome {
 
 /// Has the client wait until one of the streams has something for it.
 fn wait(cx: &mut Cx<'_>, request: &Request<'_>, wanted: &[Wanted]) -> Outcome {
-    let _ = (request, wanted);
-    cx.reply.null_array();
-    Ok(())
+    let deadline = blocking::deadline(cx, request.block.unwrap_or(0))?;
+    let kind = if request.reader.is_some() { Kind::Group } else { Kind::Stream };
+    let keys = wanted.iter().enumerate().map(|(number, wanted)| match wanted {
+        Wanted::After(id) => (request.first_key + number, (id.ms, id.seq)),
+        // Resolved when the group is asked.
+        Wanted::New => (request.first_key + number, (u64::MAX, u64::MAX)),
+    });
+    blocking::wait_for(cx, kind, keys, deadline)
 }
 
 /// Begins the reply of that many streams: a map, for which RESP2 has an array of pairs.

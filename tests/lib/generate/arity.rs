@@ -6,10 +6,29 @@ use crate::cmd;
 use crate::differential::{Command, Mask, Vary};
 
 /// Commands that are left to their own families: with arbitrary arguments they stop, pause or
-/// change the server, subscribe or answer at length.
-const DANGEROUS: [&str; 12] = [
-    "shutdown", "debug", "client", "config", "monitor", "scan", "lcs", "info", "quit", "hello",
-    "auth", "command",
+/// change the server, subscribe, wait for a while or answer at length.
+const DANGEROUS: [&str; 21] = [
+    "shutdown",
+    "debug",
+    "client",
+    "config",
+    "monitor",
+    "scan",
+    "lcs",
+    "info",
+    "quit",
+    "hello",
+    "auth",
+    "command",
+    "blpop",
+    "brpop",
+    "blmove",
+    "brpoplpush",
+    "blmpop",
+    "bzpopmin",
+    "bzpopmax",
+    "bzmpop",
+    "wait",
 ];
 
 /// Any command with arguments that fit by chance.

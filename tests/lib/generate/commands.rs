@@ -5,7 +5,7 @@ use crate::cmd;
 use crate::differential::{Command, Mask, Vary};
 
 /// The commands under test, without subcommands.
-pub const SUPPORTED: [&str; 200] = [
+pub const SUPPORTED: [&str; 209] = [
     "append",
     "auth",
     "bitcount",
@@ -13,6 +13,14 @@ pub const SUPPORTED: [&str; 200] = [
     "bitfield_ro",
     "bitop",
     "bitpos",
+    "blmove",
+    "blmpop",
+    "blpop",
+    "brpop",
+    "brpoplpush",
+    "bzmpop",
+    "bzpopmax",
+    "bzpopmin",
     "client",
     "client|id",
     "client|kill",
@@ -158,6 +166,7 @@ pub const SUPPORTED: [&str; 200] = [
     "unlink",
     "unsubscribe",
     "unwatch",
+    "wait",
     "watch",
     "xack",
     "xadd",

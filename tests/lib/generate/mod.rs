@@ -9,6 +9,7 @@
 
 pub mod arity;
 pub mod bitmaps;
+pub mod blocking;
 pub mod clients;
 pub mod commands;
 pub mod connection;
@@ -79,6 +80,8 @@ pub enum Family {
     Arity,
     /// Inline commands, broken frames, requests cut into pieces.
     Protocol,
+    /// BLPOP, XREAD BLOCK, WAIT and the like, and what ends their waiting.
+    Blocking,
     /// Values at the limit of `proto-max-bulk-len`.
     Limits,
     /// All of them.
@@ -86,7 +89,7 @@ pub enum Family {
 }
 
 /// All families, with their names.
-pub const FAMILIES: [(Family, &str); 20] = [
+pub const FAMILIES: [(Family, &str); 21] = [
     (Family::Strings, "strings"),
     (Family::Bitmaps, "bitmaps"),
     (Family::Lists, "lists"),
@@ -105,6 +108,7 @@ pub const FAMILIES: [(Family, &str); 20] = [
     (Family::Commands, "commands"),
     (Family::Arity, "arity"),
     (Family::Protocol, "protocol"),
+    (Family::Blocking, "blocking"),
     (Family::Limits, "limits"),
     (Family::Mixed, "mixed"),
 ];
@@ -233,10 +237,12 @@ fn family_steps(family: Family, g: &mut Gen, out: &mut Vec<Step>) {
         Family::Connection => connection::steps(g, out),
         Family::Clients => clients::steps(g, out),
         Family::Protocol => protocol::steps(g, out),
+        Family::Blocking => blocking::steps(g, out),
         Family::Limits => limits::steps(g, out),
         Family::Mixed => {
-            // Limits changes settings that the others rely on; it stays apart.
-            let family = FAMILIES[g.choice(FAMILIES.len() - 2)].0;
+            // Limits changes settings that the others rely on, and what waits would stop them; they
+            // stay apart.
+            let family = FAMILIES[g.choice(FAMILIES.len() - 3)].0;
             family_steps(family, g, out);
         }
         Family::Strings
