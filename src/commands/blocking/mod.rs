@@ -6,6 +6,7 @@
 
 mod lists;
 mod streams;
+mod zsets;
 
 use super::spec::{CommandSpec, acl, at, cmd, flag, key};
 use crate::executor::{Cx, Fail, Outcome};
@@ -42,6 +43,18 @@ pub static COMMANDS: &[CommandSpec] = &[
             at(1).flags(key::RW | key::ACCESS | key::DELETE),
             at(2).flags(key::RW | key::INSERT),
         ]),
+    cmd("bzmpop", -5, zsets::bzmpop)
+        .flags(flag::WRITE | flag::BLOCKING)
+        .acl(acl::SORTEDSET)
+        .keys(&[at(2).counted(0, 1, 1).flags(key::RW | key::ACCESS | key::DELETE)]),
+    cmd("bzpopmax", -3, zsets::bzpopmax)
+        .flags(flag::WRITE | flag::NOSCRIPT | flag::BLOCKING | flag::FAST)
+        .acl(acl::SORTEDSET)
+        .keys(&[at(1).to(-2, 1, 0).flags(key::RW | key::ACCESS | key::DELETE)]),
+    cmd("bzpopmin", -3, zsets::bzpopmin)
+        .flags(flag::WRITE | flag::NOSCRIPT | flag::BLOCKING | flag::FAST)
+        .acl(acl::SORTEDSET)
+        .keys(&[at(1).to(-2, 1, 0).flags(key::RW | key::ACCESS | key::DELETE)]),
     cmd("wait", 3, wait)
         .flags(flag::NOSCRIPT)
         .acl(acl::CONNECTION)
@@ -63,7 +76,8 @@ pub fn serve<'a>(
             streams::serve(cx, key, after)
         }
         Kind::List => lists::serve(cx, key),
-        Kind::Zset | Kind::Replicas => Ok(false),
+        Kind::Zset => zsets::serve(cx, key),
+        Kind::Replicas => Ok(false),
     }
 }
 
