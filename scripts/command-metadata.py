@@ -25,18 +25,19 @@ FOLDER = pathlib.Path(__file__).resolve().parent.parent / "src/commands"
 COMMANDS = """
 append auth bitcount bitfield bitfield_ro bitop bitpos blmove blmpop blpop brpop brpoplpush bzmpop bzpopmax bzpopmin
 client command config copy dbsize debug decr decrby del discard dump echo exec exists expire expireat expiretime
-flushall flushdb get getbit getdel getex getrange getset hdel hello hexists hget hgetall hincrby hincrbyfloat hkeys hlen
+flushall flushdb geoadd geodist geohash geopos georadius georadius_ro georadiusbymember georadiusbymember_ro geosearch
+geosearchstore get getbit getdel getex getrange getset hdel hello hexists hget hgetall hincrby hincrbyfloat hkeys hlen
 hmget hmset hrandfield hscan hset hsetnx hstrlen hvals incr incrby incrbyfloat info keys lcs lindex linsert llen lmove
 lmpop lolwut lpop lpos lpush lpushx lrange lrem lset ltrim memory mget migrate monitor move mset msetnx multi object
 persist pexpire pexpireat pexpiretime pfadd pfcount pfdebug pfmerge pfselftest ping psetex psubscribe pttl publish
 pubsub punsubscribe quit randomkey rename renamenx reset restore restore-asking rpop rpoplpush rpush rpushx sadd scan
 scard sdiff sdiffstore select set setbit setex setnx setrange shutdown sinter sintercard sinterstore sismember smembers
-smismember smove spop spublish srandmember srem sscan ssubscribe strlen subscribe substr sunion sunionstore sunsubscribe
-swapdb time touch ttl type unlink unsubscribe unwatch wait watch xack xadd xautoclaim xclaim xdel xgroup xinfo xlen
-xpending xrange xread xreadgroup xrevrange xsetid xtrim zadd zcard zcount zdiff zdiffstore zincrby zinter zintercard
-zinterstore zlexcount zmpop zmscore zpopmax zpopmin zrandmember zrange zrangebylex zrangebyscore zrangestore zrank zrem
-zremrangebylex zremrangebyrank zremrangebyscore zrevrange zrevrangebylex zrevrangebyscore zrevrank zscan zscore zunion
-zunionstore
+smismember smove spop spublish srandmember srem sscan ssubscribe strlen subscribe substr sunion sunionstore
+sunsubscribe swapdb time touch ttl type unlink unsubscribe unwatch wait watch xack xadd xautoclaim xclaim xdel xgroup
+xinfo xlen xpending xrange xread xreadgroup xrevrange xsetid xtrim zadd zcard zcount zdiff zdiffstore zincrby zinter
+zintercard zinterstore zlexcount zmpop zmscore zpopmax zpopmin zrandmember zrange zrangebylex zrangebyscore zrangestore
+zrank zrem zremrangebylex zremrangebyrank zremrangebyscore zrevrange zrevrangebylex zrevrangebyscore zrevrank zscan
+zscore zunion zunionstore
 """.split()
 
 

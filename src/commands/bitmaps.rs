@@ -229,12 +229,7 @@ fn bitop(cx: &mut Cx<'_>) -> Outcome {
         longest = content_of(cx, &key)?.map_or(0, |content| content.len()).max(longest);
     }
     if longest == 0 {
-        let key = cx.peek(cx.arg(2))?;
-        if let Some(found) = &key.found {
-            cx.delete(found)?;
-            cx.changed(key.name)?;
-            cx.notify(class::GENERIC, "del", key.name)?;
-        }
+        cx.delete_target(cx.arg(2))?;
     } else {
         let result = combine(cx, operation, longest)?;
         let key = cx.open(cx.arg(2))?;

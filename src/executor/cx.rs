@@ -254,6 +254,19 @@ impl<'a> Cx<'a> {
         entry::touch(&mut self.tx, off, word);
     }
 
+    /// Removes a key of the session's database with its event, expired or not: what commands do that
+    /// store a result which turns out to be empty. Says whether it was there.
+    pub fn delete_target(&mut self, name: &[u8]) -> Result<bool, Fail> {
+        let hash = self.tx.hash(name);
+        let Some(found) = keyspace::find(&self.tx, self.database, hash, name) else {
+            return Ok(false);
+        };
+        self.delete(&found)?;
+        self.changed(name)?;
+        self.notify(class::GENERIC, "del", name)?;
+        Ok(true)
+    }
+
     /// Looks a key up without counting or noting its use. A key that has expired is removed.
     #[inline]
     pub fn peek<'k>(&mut self, name: &'k [u8]) -> Result<Key<'k>, Fail> {

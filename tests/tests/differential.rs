@@ -23,6 +23,11 @@ fn sets() {
 }
 
 #[test]
+fn geo() {
+    compare_servers(Family::Geo, 17_000, 30, 400);
+}
+
+#[test]
 fn hyperloglogs() {
     compare_servers(Family::HyperLogLogs, 16_000, 30, 300);
 }

@@ -86,18 +86,40 @@ fn add_all(cx: &mut Cx<'_>, options: Options, first: usize) -> Outcome {
             scores.push(score(cx.arg(at), NO_SCORE)?);
         }
     }
+    let args = cx.args;
+    let scores = only.iter().chain(&scores).copied().enumerate();
+    add_each(cx, options, scores.map(|(i, score)| (score, args.at(first + 1 + 2 * i))))
+}
+
+/// Adds elements with their scores, as `ZADD` with these options does: for commands that compute the
+/// scores.
+pub fn add_elements(
+    cx: &mut Cx<'_>,
+    nx: bool,
+    xx: bool,
+    ch: bool,
+    elements: &[(f64, &[u8])],
+) -> Outcome {
+    let options = Options { nx, xx, ch, ..Options::default() };
+    add_each(cx, options, elements.iter().copied())
+}
+
+fn add_each<'b>(
+    cx: &mut Cx<'_>,
+    options: Options,
+    elements: impl Iterator<Item = (f64, &'b [u8])>,
+) -> Outcome {
     let mut key = cx.open(cx.arg(1))?;
     if let Some(found) = &key.found {
         reader(cx, found)?;
     }
     let (mut added, mut updated, mut result) = (0, 0, None);
-    for (i, score) in only.iter().chain(&scores).enumerate() {
-        let member = cx.arg(first + 1 + 2 * i);
+    for (i, (score, member)) in elements.enumerate() {
         if i > 0 && !key.exists() {
             // The member before made it.
             key = cx.peek(key.name)?;
         }
-        match add_one(cx, &mut key, options, *score, member)? {
+        match add_one(cx, &mut key, options, score, member)? {
             Done::Added(score) => (added, result) = (added + 1, Some(score)),
             Done::Updated(score) => (updated, result) = (updated + 1, Some(score)),
             Done::Same(score) => result = Some(score),

@@ -20,7 +20,7 @@ const DIRECTIVES: [(&str, &str); 2] =
     [("enable-debug-command", "yes"), ("proto-max-bulk-len", "1048576")];
 
 /// What episodes may change with CONFIG SET, and what it is between episodes.
-pub const DEFAULTS: [(&str, &str); 8] = [
+pub const DEFAULTS: [(&str, &str); 9] = [
     ("requirepass", ""),
     ("proto-max-bulk-len", "1048576"),
     ("timeout", "0"),
@@ -29,6 +29,7 @@ pub const DEFAULTS: [(&str, &str); 8] = [
     ("maxmemory", "0"),
     ("notify-keyspace-events", ""),
     ("hll-sparse-max-bytes", "3000"),
+    ("zset-max-listpack-entries", "128"),
 ];
 
 /// The number of the connection that listens to keyspace events: it comes behind the others.

@@ -5,7 +5,7 @@ use crate::cmd;
 use crate::differential::{Command, Mask, Vary};
 
 /// The commands under test, without subcommands.
-pub const SUPPORTED: [&str; 209] = [
+pub const SUPPORTED: [&str; 219] = [
     "append",
     "auth",
     "bitcount",
@@ -48,6 +48,16 @@ pub const SUPPORTED: [&str; 209] = [
     "expiretime",
     "flushall",
     "flushdb",
+    "geoadd",
+    "geodist",
+    "geohash",
+    "geopos",
+    "georadius",
+    "georadius_ro",
+    "georadiusbymember",
+    "georadiusbymember_ro",
+    "geosearch",
+    "geosearchstore",
     "get",
     "getbit",
     "getdel",

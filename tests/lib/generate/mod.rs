@@ -14,6 +14,7 @@ pub mod clients;
 pub mod commands;
 pub mod connection;
 pub mod expiry;
+pub mod geo;
 pub mod hashes;
 pub mod hyperloglog;
 pub mod keys;
@@ -54,6 +55,8 @@ pub enum Family {
     Hashes,
     /// SADD, SINTER, SPOP and the like.
     Sets,
+    /// GEOADD, GEOSEARCH and the like.
+    Geo,
     /// PFADD, PFCOUNT, PFMERGE and what they make of other strings.
     HyperLogLogs,
     /// XADD, XREADGROUP and the like.
@@ -89,12 +92,13 @@ pub enum Family {
 }
 
 /// All families, with their names.
-pub const FAMILIES: [(Family, &str); 21] = [
+pub const FAMILIES: [(Family, &str); 22] = [
     (Family::Strings, "strings"),
     (Family::Bitmaps, "bitmaps"),
     (Family::Lists, "lists"),
     (Family::Hashes, "hashes"),
     (Family::Sets, "sets"),
+    (Family::Geo, "geo"),
     (Family::HyperLogLogs, "hyperloglogs"),
     (Family::Streams, "streams"),
     (Family::Zsets, "zsets"),
@@ -248,6 +252,7 @@ fn family_steps(family: Family, g: &mut Gen, out: &mut Vec<Step>) {
         Family::Strings
         | Family::Bitmaps
         | Family::Lists
+        | Family::Geo
         | Family::HyperLogLogs
         | Family::Server
         | Family::Commands
@@ -256,6 +261,7 @@ fn family_steps(family: Family, g: &mut Gen, out: &mut Vec<Step>) {
                 Family::Strings => strings::command(g),
                 Family::Bitmaps => bitmaps::command(g),
                 Family::Lists => lists::command(g),
+                Family::Geo => geo::command(g),
                 Family::HyperLogLogs => hyperloglog::command(g),
                 Family::Server => server::command(g),
                 Family::Commands => commands::command(g),
