@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use shm::check::{Checker, mark_table};
 use shm::table::{self, Table};
+use shm::tree::{self, Tree};
 use shm::{Arena, Off, Options, Slot, U64};
 
 const ROUNDS: usize = 7;
@@ -169,6 +170,53 @@ fn tables() {
     });
 }
 
+/// A tree of a million pairs: in order, at random, and what finds its way through it.
+fn trees() {
+    const N: u64 = 1_000_000;
+    if !wanted("tree") {
+        return;
+    }
+    for (name, key) in [("in order", (|n| n) as fn(u64) -> u64), ("at random", mixed)] {
+        let mut arena = arena();
+        let tree: Off<Tree> = arena.transact(|tx| tx.alloc_record(Tree::EMPTY)).unwrap();
+        let begun = Instant::now();
+        for n in 0..N {
+            let mut tx = arena.begin();
+            // Any offset will do, as no two keys are equal.
+            tree::insert(&mut tx, tree, key(n), Off::new(8), |_, _| std::cmp::Ordering::Less)
+                .unwrap();
+            tx.commit(&[n; 4]);
+        }
+        report(&format!("tree insert {name}, mean of {N}"), begun.elapsed(), N);
+        let bytes = tree::memory(&arena, tree) as f64 / N as f64;
+        println!("{:<44} {bytes:>10.1} bytes", format!("tree memory by pair, {name}"));
+        let find = |n: u64| tree::find(&arena, tree, key(n), |_, _| std::cmp::Ordering::Equal);
+        bench(&format!("tree find, inserted {name}"), N, || {
+            for i in 0..N {
+                assert!(black_box(find(mixed(i) % N)).is_some());
+            }
+        });
+        bench(&format!("tree select and rank, inserted {name}"), N, || {
+            for i in 0..N {
+                let rank = mixed(i) % N;
+                assert_eq!(tree::select(&arena, tree, rank).rank(&arena), rank);
+            }
+        });
+        bench(&format!("tree walk, by pair, inserted {name}"), N, || {
+            let mut sum = 0u64;
+            tree::for_each(&arena, tree, |_, sort, _| sum = sum.wrapping_add(sort));
+            black_box(sum);
+        });
+        let begun = Instant::now();
+        for n in 0..N {
+            let mut tx = arena.begin();
+            tree::remove_ranks(&mut tx, tree, 0, 1, |_, _, _| Ok(())).unwrap();
+            tx.commit(&[n; 4]);
+        }
+        report(&format!("tree removal of the first, inserted {name}"), begun.elapsed(), N);
+    }
+}
+
 /// Inserts one by one into a table that grows: the mean, and the longest that one took.
 fn growth() {
     if !wanted("insert") {
@@ -218,5 +266,6 @@ fn main() {
     transactions();
     allocator();
     tables();
+    trees();
     growth();
 }
