@@ -134,7 +134,8 @@ impl Generation {
             until = until.min((pause - unix_time_ms()).max(0) as u64 * 1000);
         }
         if let Some(deadline) = self.executor.next_deadline_ms() {
-            until = until.min(deadline.saturating_sub(unix_time_ms()).max(0) as u64 * 1000);
+            let left_ms = deadline.saturating_sub(unix_time_ms()).max(0) as u64;
+            until = until.min(left_ms.saturating_mul(1000));
         }
         Duration::from_micros(until)
     }
