@@ -5,7 +5,7 @@
 //! reply. A client that was let go has its reply in its own output, and goes on with what it had sent
 //! behind its command in a turn of its own.
 
-use shm::{Off, OutOfMemory, Tx};
+use shm::{Off, OutOfMemory, Tx, field};
 
 use super::args::Args;
 use super::cx::{Cx, Fail, Outcome};
@@ -15,7 +15,7 @@ use crate::commands::table::{self, Command, Lookup};
 use crate::commands::{blocking as commands, errors};
 use crate::keyspace::{Entry, EntryView, Type};
 use crate::proto::reply::{Protocol, Reply};
-use crate::root::Root;
+use crate::root::{Counters, Root};
 use crate::session::waits::{self, Kind, Place, Queue, Request, Wait, Wanted};
 use crate::session::{self, Session, deadlines, flag, output, queue};
 use crate::statistics;
@@ -277,6 +277,7 @@ fn serve_place<'a>(cx: &mut Cx<'a>, at: Off<Place>, kind: Kind, key: &'a [u8]) -
         serving.from = from;
         serving.meanwhile.len()
     });
+    let dirty = cx.dirty;
     let after = place.after.map(|part| part.to_native());
     let outcome = commands::serve(cx, kind, key, (after[0], after[1]));
     let outcome = outcome.and_then(|served| {
@@ -285,7 +286,12 @@ fn serve_place<'a>(cx: &mut Cx<'a>, at: Off<Place>, kind: Kind, key: &'a [u8]) -
     });
     match outcome {
         Ok(false) => return Ok(()),
-        Ok(true) => {}
+        // Of single elements of lists that are given to who waits Redis counts no change.
+        Ok(true) if kind == Kind::List && cx.command.full_name != "blmpop" => {}
+        Ok(true) => {
+            let counter = field!(field!(cx.root, Root.counters), Counters.dirty);
+            cx.count(counter, cx.dirty.saturating_sub(dirty));
+        }
         Err(Fail::Oom) => return Err(Fail::Oom),
         Err(fail) => {
             cx.tx.rollback_to(point);
@@ -297,6 +303,7 @@ fn serve_place<'a>(cx: &mut Cx<'a>, at: Off<Place>, kind: Kind, key: &'a [u8]) -
             dispatch::reply_error(cx, &fail);
         }
     }
+    cx.dirty = dirty;
     cx.state.ledger.unblocked(&mut cx.tx, cx.root, cx.command);
     deliver(cx)?;
     let root = cx.root;

@@ -33,7 +33,6 @@ pub(super) fn serve<'a>(cx: &mut Cx<'a>, name: &'a [u8], after: Id) -> Result<bo
     read::start_streams(&mut cx.reply, 1);
     read::start_stream(&mut cx.reply, name);
     let to = To { group, consumer: (!reader.no_ack).then_some(consumer), now: cx.now_ms() };
-    cx.dirty += 1;
     read::deliver_new(&mut cx.tx, &mut cx.reply, stream, to, count)?;
     Ok(true)
 }
