@@ -31,6 +31,8 @@ pub mod id;
 pub mod lag;
 pub mod node;
 pub mod serial;
+#[cfg(test)]
+mod tests;
 pub mod whole;
 
 use shm::tree::Tree;

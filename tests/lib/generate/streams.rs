@@ -148,16 +148,13 @@ fn xadd(g: &mut Gen) -> Command {
     if g.percent(20) {
         trim(g, &mut command);
     }
-    match g.choice(20) {
-        0..=9 => command.push("300-*"),
-        10..=11 => command.push(format!("{}-*", g.choice(12))),
-        12 => {
-            let odd = odd_id(g);
-            // What the clock says is another id on each side.
-            command.push(if odd.first() == Some(&b'*') { b"5-5".to_vec() } else { odd })
-        }
-        _ => command.push(id(g)),
+    let given = match g.choice(20) {
+        0..=9 => b"300-*".to_vec(),
+        10..=11 => format!("{}-*", g.choice(12)).into_bytes(),
+        _ => id(g),
     };
+    // What the clock says is another id on each side.
+    command.push(if given.first() == Some(&b'*') { b"300-*".to_vec() } else { given });
     fields(g, &mut command);
     command.vary(Vary::Shape)
 }
