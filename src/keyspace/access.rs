@@ -90,7 +90,7 @@ impl Frequency {
     fn increment(self, counter: u8, random: impl FnOnce() -> u64) -> u8 {
         let above = u64::from(u32::from(counter).saturating_sub(INITIAL));
         let one_in = above * u64::from(self.log_factor) + 1;
-        let grows = u32::from(counter) < HIGHEST && random() % one_in == 0;
+        let grows = u32::from(counter) < HIGHEST && random().is_multiple_of(one_in);
         counter + u8::from(grows)
     }
 }

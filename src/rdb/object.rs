@@ -100,7 +100,7 @@ fn elements(reader: &mut Reader<'_>, each: u64) -> Result<Strings> {
 }
 
 fn hash(pairs: Strings, packed: bool) -> Result<Hash> {
-    if pairs.len() % 2 != 0 {
+    if !pairs.len().is_multiple_of(2) {
         return Err(ODD);
     }
     Ok(Hash { pairs: differing(filled(pairs)?, 2)?, packed })
@@ -133,7 +133,7 @@ fn append(strings: &mut Strings, run: &[u8]) {
 }
 
 fn packed_zset(pairs: Strings) -> Result<Zset> {
-    if pairs.len() % 2 != 0 {
+    if !pairs.len().is_multiple_of(2) {
         return Err(ODD);
     }
     let (mut members, mut scores) = (Strings::new(), Vec::with_capacity(pairs.len() / 2));

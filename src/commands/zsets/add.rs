@@ -36,7 +36,7 @@ impl Options {
         if self.nx && self.xx {
             return Err("ERR XX and NX options at the same time are not compatible".into());
         }
-        if self.gt && self.nx || self.lt && self.nx || self.gt && self.lt {
+        if (self.gt || self.lt) && self.nx || self.gt && self.lt {
             let text = "ERR GT, LT, and/or NX options at the same time are not compatible";
             return Err(text.into());
         }
