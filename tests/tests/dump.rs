@@ -78,7 +78,7 @@ fn values() -> Vec<(&'static str, Vec<String>, bool)> {
         ("a large set", numbered("SADD k", 2000, &|i| format!("member:{i}")), false),
         (
             "a small hash",
-            vec!["HSET k f v g 1 h".into()]
+            ["HSET k f v g 1 h".into()]
                 .iter()
                 .map(|s: &String| format!("{s} {}", "x".repeat(60)))
                 .collect(),

@@ -33,12 +33,14 @@ fn key(g: &mut Gen) -> Vec<u8> {
 /// For ever, for long, or not at all.
 fn seconds(g: &mut Gen) -> &'static str {
     const WORDS: &[&str] = &["0", "0", "0.0", "1000", "1e3", "-1", "x", "", "inf", "1e300", "nan"];
-    g.rng.pick(WORDS)
+    let &word = g.rng.pick(WORDS);
+    word
 }
 
 fn milliseconds(g: &mut Gen) -> &'static str {
     const WORDS: &[&str] = &["0", "0", "0", "1000000", "9223372036854775807", "-1", "x", "0.5"];
-    g.rng.pick(WORDS)
+    let &word = g.rng.pick(WORDS);
+    word
 }
 
 fn side(g: &mut Gen) -> String {

@@ -103,7 +103,8 @@ fn count(g: &mut Gen) -> Vec<u8> {
 /// A least idle time: none, or one that only what was delivered at the dawn of time has.
 fn idle(g: &mut Gen) -> &'static str {
     const WORDS: &[&str] = &["0", "0", "0", "-1", "1000000000", "9223372036854775807", "abc"];
-    g.rng.pick(WORDS)
+    let &word = g.rng.pick(WORDS);
+    word
 }
 
 fn fields(g: &mut Gen, command: &mut Command) {

@@ -167,7 +167,10 @@ fn bound(g: &mut Gen) -> Vec<u8> {
     const INFINITIES: &[&[u8]] = &[b"-inf", b"+inf", b"inf", b"-0", b""];
     let mut bound = if g.percent(30) { b"(".to_vec() } else { Vec::new() };
     match g.choice(10) {
-        0 => bound.extend_from_slice(g.rng.pick(INFINITIES)),
+        0 => {
+            let &infinity = g.rng.pick(INFINITIES);
+            bound.extend_from_slice(infinity);
+        }
         1 => bound.extend(g.odd_float()),
         _ => bound.extend(score(g)),
     }
