@@ -4,16 +4,16 @@
 pub const CLASSES_VERSION: u64 = 1;
 
 /// Sizes in bytes. Steps of 8 up to 128, where most of a keyspace's blocks are; four a doubling up
-/// to 1 KiB; then sizes that divide a span with little left over, 4032 (a segment of a hash table)
-/// and 16320 (a part of a blob) among them.
+/// to 1 KiB; then sizes that divide a span with little left over, 4032 (a segment of a hash table),
+/// 4352 (a packed run of little more than 4 KiB) and 16320 (a part of a blob) among them.
 pub(super) const SIZES: [u64; CLASS_COUNT] = [
     16, 24, 32, 40, 48, 56, 64, 72, 80, 88, 96, 104, 112, 120, 128, 160, 192, 224, 256, 320, 384,
-    448, 512, 640, 768, 896, 1024, 1280, 1536, 1808, 2032, 2608, 3264, 4032, 5440, 6528, 8160,
-    10896, 13072, 16320, 21792, 32688,
+    448, 512, 640, 768, 896, 1024, 1280, 1536, 1808, 2032, 2608, 3264, 4032, 4352, 5440, 6528,
+    8160, 10896, 13072, 16320, 21792, 32688,
 ];
 
 /// How many classes there are.
-pub const CLASS_COUNT: usize = 42;
+pub const CLASS_COUNT: usize = 43;
 
 const STEP: usize = 8;
 const TABLE_MAX: usize = 1024;
