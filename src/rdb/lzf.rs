@@ -151,6 +151,10 @@ pub fn decompress(input: &[u8], length: u64) -> Result<Vec<u8>> {
     if length > (input.len() as u64).saturating_mul(MAX_RATIO as u64) {
         return Err(BROKEN);
     }
+    if length == 0 {
+        // Redis takes the 0 with which liblzf reports a failure for the length that it expects.
+        return Ok(Vec::new());
+    }
     let length = length as usize;
     let mut output: Vec<u8> = Vec::with_capacity(length);
     let mut rest = input.iter();

@@ -113,6 +113,11 @@ fn zsets() {
 }
 
 #[test]
+fn dump() {
+    compare_servers(Family::Dump, 20_000, 32, 400);
+}
+
+#[test]
 fn mixed() {
     compare_servers(Family::Mixed, 14_000, 50, 500);
 }

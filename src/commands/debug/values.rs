@@ -7,8 +7,9 @@ use crate::executor::{Cx, Fail, Outcome, error};
 use crate::keyspace::{self, Database, EntryView, Found, Kind, Type, entry};
 use crate::rdb::object;
 use crate::root::{self, Counters, Root};
-use crate::values::serial;
+use crate::values::list::List;
 use crate::values::serial::digest::Digest;
+use crate::values::serial::{self, nodes};
 use crate::values::string::{self, Content, Encoded};
 
 /// `DEBUG OBJECT key`.
@@ -18,18 +19,37 @@ pub(super) fn object(cx: &mut Cx<'_>) -> Outcome {
     let found = keyspace::find(&cx.tx, cx.database, hash, name).ok_or(error::NO_KEY)?;
     let entry = cx.entry(&found);
     // All but the kind, which stands before the key in a file.
-    let length = serial::dump(&entry, cx.state.config.rdbcompression()).len() - 1;
+    let length = serial::dump(&entry, &cx.state.config).len() - 1;
     let line = format!(
         "Value at:{:#x} refcount:{} encoding:{} serializedlength:{length} lru:{} \
-         lru_seconds_idle:{}",
+         lru_seconds_idle:{}{}",
         found.entry.raw(),
         reference_count(cx, &found),
         entry.kind().encoding(),
         entry.access() & ((1 << 24) - 1),
         idle_seconds(cx, &found),
+        quicklist(cx, &entry),
     );
     cx.reply.simple(line);
     Ok(())
+}
+
+/// What is told of a list beside: its nodes as they are in its dump.
+fn quicklist(cx: &Cx<'_>, entry: &EntryView<'_>) -> String {
+    let Some(list) = List::of(entry) else { return String::new() };
+    let config = &cx.state.config;
+    let (fill, compresses) = (config.list_max_listpack_size(), config.list_compress_depth() > 0);
+    let (mut count, mut bytes) = (0u64, 0);
+    nodes::each(&list, fill, |node| {
+        count += 1;
+        bytes += nodes::FRAME + node.run.len();
+    });
+    format!(
+        " ql_nodes:{count} ql_avg_node:{:.2} ql_listpack_max:{fill} ql_compressed:{} \
+         ql_uncompressed_size:{bytes}",
+        list.len() as f64 / count as f64,
+        u8::from(compresses),
+    )
 }
 
 /// `DEBUG DIGEST`: one digest for all keys of all databases.
@@ -57,7 +77,9 @@ pub(super) fn digest_value(cx: &mut Cx<'_>) -> Outcome {
     cx.reply.array(cx.args.len() - 2);
     for name in cx.args.from(2) {
         let mut digest = Digest::new();
-        if let Some(found) = cx.look(name)?.found {
+        // Expired or not, and without a trace in events and statistics.
+        let hash = cx.tx.hash(name);
+        if let Some(found) = keyspace::find(&cx.tx, cx.database, hash, name) {
             digest.mix_value(&cx.entry(&found));
         }
         cx.reply.simple(digest.to_hex());
@@ -124,7 +146,7 @@ fn may_come_back_different(entry: &EntryView<'_>) -> bool {
 fn reencode(cx: &mut Cx<'_>, database: Off<Database>, hash: u64, found: &Found) -> Outcome {
     let old = cx.entry(found);
     let (name, expiry, access) = (old.key().to_vec(), old.expiry(), old.access());
-    let object = object::read(&serial::dump(&old, false))
+    let object = object::read(&serial::dump(&old, &cx.state.config))
         .map_err(|e| Fail::from(format!("ERR a value cannot be read back: {e}")))?;
     let fresh = serial::load(&mut cx.tx, &name, expiry, &object, &cx.state.config)
         .map_err(|_| Fail::Oom)?;

@@ -54,7 +54,7 @@ fn dump(cx: &mut Cx<'_>) -> Outcome {
 
 /// A value with version and checksum, as `RESTORE` takes it.
 fn payload(cx: &Cx<'_>, entry: &EntryView<'_>) -> Vec<u8> {
-    let mut payload = serial::dump(entry, cx.state.config.rdbcompression());
+    let mut payload = serial::dump(entry, &cx.state.config);
     rdb::seal(&mut payload);
     payload
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::executor::events::class;
-use crate::executor::{Cx, Fail, Outcome, error};
+use crate::executor::{Cx, Fail, Key, Outcome, error};
 use crate::keyspace::access::{self, Policy};
 use crate::keyspace::entry;
 use crate::rdb;
@@ -91,6 +91,11 @@ pub(super) fn restore(cx: &mut Cx<'_>) -> Outcome {
         Refused::Unsound => BAD_FORMAT,
         Refused::Oom => Fail::Oom,
     })?;
+    // What replaces another key is new all the same.
+    if let Some(found) = &key.found {
+        cx.delete(found)?;
+    }
+    let key = Key { found: None, ..key };
     let entry = cx.put(&key, fresh)?;
     let word = match cx.state.access {
         Policy::Time => access::idle_for(options.idle.unwrap_or(0), cx.now_ms()),

@@ -8,10 +8,12 @@ use sha1::{Digest as _, Sha1};
 use shm::pack::Digits;
 
 use crate::keyspace::entry::{EntryView, Type};
+use crate::util::numbers::write_g17;
 use crate::values::hash::Hash;
+use crate::values::list::List;
 use crate::values::set::Set;
-use crate::values::stream;
 use crate::values::string;
+use crate::values::{stream, zset};
 
 /// A digest under way.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -52,9 +54,25 @@ impl Digest {
                     self.mix(&content.bytes(&mut digits));
                 }
             }
+            Type::List => {
+                let items = List::of(entry).into_iter().flat_map(|list| list.items());
+                items.for_each(|item| self.mix(item.text(&mut digits)));
+            }
             Type::Set => {
                 let members = Set::of(entry).into_iter().flat_map(|set| set.members());
                 members.for_each(|member| self.add(member.text(&mut digits)));
+            }
+            Type::Zset => {
+                let elements =
+                    zset::Reader::of(entry).into_iter().flat_map(|zset| zset.elements(0));
+                for element in elements {
+                    let mut one = Digest::new();
+                    one.mix(element.member.text(&mut digits));
+                    let mut score = Vec::new();
+                    write_g17(&mut score, element.score);
+                    one.mix(&score);
+                    self.add_digest(&one);
+                }
             }
             Type::Hash => Hash::of(entry).each(|field, value| {
                 let mut pair = Digest::new();
@@ -63,7 +81,6 @@ impl Digest {
                 self.add_digest(&pair);
             }),
             Type::Stream => self.mix_stream(entry),
-            _ => {}
         }
         if entry.expiry().is_some() {
             self.add(b"!!expire!!");

@@ -1,6 +1,6 @@
 //! Entries made of what was read.
 
-use shm::pack::Item;
+use shm::pack::{self, Item};
 use shm::{Fresh, OutOfMemory, Tx};
 
 use crate::config::ConfigValues;
@@ -10,7 +10,7 @@ use crate::values::stream::group::{self, Position};
 use crate::values::stream::serial::{self, Builder};
 use crate::values::stream::{self, Counts, Id};
 use crate::values::string::{self, Encoded};
-use crate::values::{hash, set};
+use crate::values::{hash, list, set, zset};
 
 /// Why no entry could be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,14 +46,36 @@ pub fn load(
 ) -> Result<Fresh, Refused> {
     Ok(match object {
         Object::String(text) => string::create(tx, key, Encoded::of(text), expiry)?,
+        Object::List(elements) => {
+            let mut run = Vec::new();
+            elements.iter().for_each(|element| pack::encode(&mut run, element));
+            let limits = list::Limits::of(config.list_max_listpack_size());
+            list::create(tx, key, expiry, &run, elements.len(), &limits)?
+        }
         Object::Set(members) => {
             let content: set::Content = members.iter().map(Item::of).collect();
             set::create(tx, key, expiry, &content, config.set_max_intset_entries())?
         }
+        Object::Zset(zset) => load_zset(tx, key, expiry, zset, config)?,
         Object::Hash(hash) => load_hash(tx, key, expiry, hash, config)?,
         Object::Stream(stream) => load_stream(tx, key, expiry, stream)?,
-        _ => return Err(Refused::Oom),
     })
+}
+
+fn load_zset(
+    tx: &mut Tx<'_>,
+    key: &[u8],
+    expiry: Option<i64>,
+    from: &object::Zset,
+    config: &ConfigValues,
+) -> Result<Fresh, OutOfMemory> {
+    let value = if from.packed { u64::MAX } else { config.zset_max_listpack_value() };
+    let limits = zset::Limits { entries: config.zset_max_listpack_entries(), value };
+    let mut builder = zset::Builder::default();
+    for (member, score) in from.members.iter().zip(&from.scores) {
+        builder.push(member, *score);
+    }
+    builder.create(tx, key, expiry, &limits)
 }
 
 fn load_hash(

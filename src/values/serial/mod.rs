@@ -5,29 +5,35 @@
 
 pub mod digest;
 mod load;
+pub mod nodes;
 
 use shm::{Off, View, blob, tree};
 
 pub use load::{Refused, load};
 
 use super::hash::Hash;
+use super::list::List;
 use super::packed::Packed;
 use super::set::Set;
 use super::stream::{self, group};
 use super::string::{self, Content};
+use super::zset;
+use crate::config::ConfigValues;
 use crate::keyspace::entry::{EntryView, Kind, Type};
 use crate::rdb::writer::Writer;
 use crate::rdb::{self, kind, listpack};
 
-/// The serialised form of an entry's value, without version and checksum. `compress` is
-/// `rdbcompression`.
-pub fn dump(entry: &EntryView<'_>, compress: bool) -> Vec<u8> {
+/// The serialised form of an entry's value, without version and checksum. What of the
+/// configuration counts is in it.
+pub fn dump(entry: &EntryView<'_>, config: &ConfigValues) -> Vec<u8> {
+    let (compress, fill) = (config.rdbcompression(), config.list_max_listpack_size());
     match entry.kind().value_type() {
         Type::String => dump_string(entry, compress),
+        Type::List => dump_list(entry, compress, fill),
         Type::Set => dump_set(entry, compress),
+        Type::Zset => dump_zset(entry, compress),
         Type::Hash => dump_hash(entry, compress),
         Type::Stream => dump_stream(entry, compress),
-        _ => Vec::new(),
     }
 }
 
@@ -42,6 +48,21 @@ fn dump_string(entry: &EntryView<'_>, compress: bool) -> Vec<u8> {
         },
         None => {}
     }
+    writer.finish()
+}
+
+fn dump_list(entry: &EntryView<'_>, compress: bool, fill: i32) -> Vec<u8> {
+    /// A node that is a listpack.
+    const PACKED: u64 = 2;
+    let mut writer = Writer::new(kind::LIST_QUICKLIST_2, compress);
+    let Some(list) = List::of(entry) else { return writer.finish() };
+    let mut count = 0;
+    nodes::each(&list, fill, |_| count += 1);
+    writer.length(count);
+    nodes::each(&list, fill, |node| {
+        writer.length(PACKED);
+        writer.string(&listpack::wrap(&node.run, node.count as u64));
+    });
     writer.finish()
 }
 
@@ -64,6 +85,22 @@ fn dump_packed(entry: &EntryView<'_>, kind: u8, compress: bool) -> Vec<u8> {
     let packed = Packed::of(entry);
     let mut writer = Writer::new(kind, compress);
     writer.string(&listpack::wrap(packed.run, packed.count as u64));
+    writer.finish()
+}
+
+fn dump_zset(entry: &EntryView<'_>, compress: bool) -> Vec<u8> {
+    if entry.kind() == Kind::ZsetPacked {
+        return dump_packed(entry, kind::ZSET_LISTPACK, compress);
+    }
+    let mut writer = Writer::new(kind::ZSET_2, compress);
+    if let Some(zset) = zset::Reader::of(entry) {
+        writer.length(zset.len());
+        // The last one first, so that whoever reads it always inserts at the front.
+        for element in zset.elements_back(zset.len()) {
+            writer.item(element.member);
+            writer.double(element.score);
+        }
+    }
     writer.finish()
 }
 

@@ -13,6 +13,7 @@ pub mod blocking;
 pub mod clients;
 pub mod commands;
 pub mod connection;
+pub mod dump;
 pub mod expiry;
 pub mod geo;
 pub mod hashes;
@@ -87,12 +88,14 @@ pub enum Family {
     Blocking,
     /// Values at the limit of `proto-max-bulk-len`.
     Limits,
+    /// DUMP, RESTORE, DEBUG DIGEST-VALUE.
+    Dump,
     /// All of them.
     Mixed,
 }
 
 /// All families, with their names.
-pub const FAMILIES: [(Family, &str); 22] = [
+pub const FAMILIES: [(Family, &str); 23] = [
     (Family::Strings, "strings"),
     (Family::Bitmaps, "bitmaps"),
     (Family::Lists, "lists"),
@@ -114,6 +117,7 @@ pub const FAMILIES: [(Family, &str); 22] = [
     (Family::Protocol, "protocol"),
     (Family::Blocking, "blocking"),
     (Family::Limits, "limits"),
+    (Family::Dump, "dump"),
     (Family::Mixed, "mixed"),
 ];
 
@@ -243,10 +247,11 @@ fn family_steps(family: Family, g: &mut Gen, out: &mut Vec<Step>) {
         Family::Protocol => protocol::steps(g, out),
         Family::Blocking => blocking::steps(g, out),
         Family::Limits => limits::steps(g, out),
+        Family::Dump => dump::steps(g, out),
         Family::Mixed => {
-            // Limits changes settings that the others rely on, and what waits would stop them; they
-            // stay apart.
-            let family = FAMILIES[g.choice(FAMILIES.len() - 3)].0;
+            // Limits changes settings that the others rely on, Dump relies on those that the others
+            // change, and what waits would stop them; they stay apart.
+            let family = FAMILIES[g.choice(FAMILIES.len() - 4)].0;
             family_steps(family, g, out);
         }
         Family::Strings
