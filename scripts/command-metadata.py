@@ -32,7 +32,7 @@ lmpop lolwut lpop lpos lpush lpushx lrange lrem lset ltrim memory mget migrate m
 persist pexpire pexpireat pexpiretime pfadd pfcount pfdebug pfmerge pfselftest ping psetex psubscribe pttl publish
 pubsub punsubscribe quit randomkey rename renamenx reset restore restore-asking rpop rpoplpush rpush rpushx sadd scan
 scard sdiff sdiffstore select set setbit setex setnx setrange shutdown sinter sintercard sinterstore sismember smembers
-smismember smove spop spublish srandmember srem sscan ssubscribe strlen subscribe substr sunion sunionstore
+smismember smove sort sort_ro spop spublish srandmember srem sscan ssubscribe strlen subscribe substr sunion sunionstore
 sunsubscribe swapdb time touch ttl type unlink unsubscribe unwatch wait watch xack xadd xautoclaim xclaim xdel xgroup
 xinfo xlen xpending xrange xread xreadgroup xrevrange xsetid xtrim zadd zcard zcount zdiff zdiffstore zincrby zinter
 zintercard zinterstore zlexcount zmpop zmscore zpopmax zpopmin zrandmember zrange zrangebylex zrangebyscore zrangestore

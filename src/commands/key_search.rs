@@ -111,6 +111,31 @@ pub fn of_bitfield(argv: &[&[u8]]) -> Option<Vec<KeyRef>> {
     Some(vec![KeyRef { position: 1, flags }])
 }
 
+/// The keys of `SORT`: what is sorted, and what the last `STORE` names.
+pub fn of_sort(argv: &[&[u8]]) -> Option<Vec<KeyRef>> {
+    let mut keys = of_sort_ro(argv)?;
+    let mut target = None;
+    let mut at = 2;
+    while at < argv.len() {
+        at += match argv[at].to_ascii_lowercase().as_slice() {
+            b"limit" => 3,
+            b"get" | b"by" => 2,
+            b"store" if at + 1 < argv.len() => {
+                target = Some(at + 1);
+                1
+            }
+            _ => 1,
+        };
+    }
+    keys.extend(target.map(|position| KeyRef { position, flags: key::OW | key::UPDATE }));
+    Some(keys)
+}
+
+/// The key of `SORT_RO`; those that patterns lead to cannot be told.
+pub fn of_sort_ro(_argv: &[&[u8]]) -> Option<Vec<KeyRef>> {
+    Some(vec![KeyRef { position: 1, flags: key::RO | key::ACCESS }])
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::spec::{after, anywhere, at, cmd};

@@ -43,6 +43,11 @@ fn lists() {
 }
 
 #[test]
+fn sort() {
+    compare_servers(Family::Sort, 22_000, 32, 400);
+}
+
+#[test]
 fn streams() {
     compare_servers(Family::Streams, 18_000, 32, 400);
 }

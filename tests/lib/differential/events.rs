@@ -1,9 +1,10 @@
 //! What the connection that listens to keyspace events hears.
 //!
-//! The order of events is part of what is compared, but for one thing: commands that meet keys in
+//! The order of events is part of what is compared, but for two things. Commands that meet keys in
 //! the order of a hash table (SCAN, RANDOMKEY) meet expired keys in another order on each server, or
-//! one server sooner than the other. Expiries that such commands cause are gathered until both
-//! servers have been made to look at every key.
+//! one server sooner than the other: expiries that such commands cause are gathered until both
+//! servers have been made to look at every key. And commands that look up a key for each element of
+//! a hash table (SORT) miss keys in another order, though the same ones.
 
 use super::side::Event;
 use crate::value::Value;
@@ -16,18 +17,23 @@ pub struct Heard {
 }
 
 impl Heard {
-    /// Notes what was heard in a step; says whether it is the same but for expiries.
+    /// Notes what was heard in a step; says whether it is the same but for expiries and the order of
+    /// keys that were missed.
     pub fn hear(&mut self, theirs: &[Event], ours: &[Event]) -> bool {
         if theirs == ours {
             return true;
         }
         let split = |events: &[Event]| -> (Vec<Event>, Vec<Event>) {
-            events.iter().cloned().partition(is_expiry)
+            events.iter().cloned().partition(|event| tells_of(event, "expired"))
         };
         let ((expired, theirs), (also_expired, ours)) = (split(theirs), split(ours));
         self.theirs.extend(expired);
         self.ours.extend(also_expired);
-        theirs == ours
+        let split = |events: Vec<Event>| -> (Vec<Event>, Vec<Event>) {
+            events.into_iter().partition(|event| tells_of(event, "keymiss"))
+        };
+        let ((mut missed, theirs), (mut also_missed, ours)) = (split(theirs), split(ours));
+        theirs == ours && sorted(&mut missed) == sorted(&mut also_missed)
     }
 
     /// Compares the expiries: now both servers have met all of them.
@@ -35,11 +41,6 @@ impl Heard {
     /// # Errors
     /// If they differ, in words.
     pub fn settle(&mut self) -> Result<(), String> {
-        let sorted = |events: &mut Vec<Event>| {
-            let mut events: Vec<String> = events.drain(..).map(|e| format!("{e:?}")).collect();
-            events.sort();
-            events
-        };
         let (theirs, ours) = (sorted(&mut self.theirs), sorted(&mut self.ours));
         if theirs == ours {
             return Ok(());
@@ -48,12 +49,21 @@ impl Heard {
     }
 }
 
-/// Whether this is the message about a key that has expired, to its channel or to that of the event.
-fn is_expiry(event: &Event) -> bool {
+/// Takes events away, and gives their texts in order.
+fn sorted(events: &mut Vec<Event>) -> Vec<String> {
+    let mut events: Vec<String> = events.drain(..).map(|e| format!("{e:?}")).collect();
+    events.sort();
+    events
+}
+
+/// Whether this is the message that something (`expired`, say) befell a key, to the channel of the key
+/// or to that of the event.
+fn tells_of(event: &Event, what: &str) -> bool {
     let Event::Value(Value::Array(parts) | Value::Push(parts)) = event else { return false };
     let [_, _, Value::Bulk(channel), Value::Bulk(message)] = parts.as_slice() else { return false };
-    let of_event = channel.starts_with(b"__keyevent@") && channel.ends_with(b"__:expired");
-    of_event || (channel.starts_with(b"__keyspace@") && message == b"expired")
+    let of_event = channel.starts_with(b"__keyevent@")
+        && channel.strip_suffix(what.as_bytes()).is_some_and(|rest| rest.ends_with(b"__:"));
+    of_event || (channel.starts_with(b"__keyspace@") && message == what.as_bytes())
 }
 
 #[cfg(test)]
@@ -76,5 +86,15 @@ mod tests {
         assert!(heard.hear(&[], &[expired]));
         assert!(heard.settle().is_ok());
         assert!(!heard.hear(&[set.clone(), del.clone()], &[del, set]));
+    }
+
+    #[test]
+    fn only_misses_may_come_in_another_order() {
+        let [a, b] = ["a", "b"].map(|key| event("__keyevent@0__:keymiss", key));
+        let set = event("__keyspace@0__:a", "set");
+        let mut heard = Heard::default();
+        assert!(heard.hear(&[a.clone(), set.clone(), b.clone()], &[b.clone(), a.clone(), set]));
+        assert!(!heard.hear(&[a.clone(), b.clone()], &[a.clone(), a.clone()]));
+        assert!(!heard.hear(&[a], &[b]));
     }
 }

@@ -5,7 +5,7 @@ use crate::cmd;
 use crate::differential::{Command, Mask, Vary};
 
 /// The commands under test, without subcommands.
-pub const SUPPORTED: [&str; 219] = [
+pub const SUPPORTED: [&str; 221] = [
     "append",
     "auth",
     "bitcount",
@@ -156,6 +156,8 @@ pub const SUPPORTED: [&str; 219] = [
     "smembers",
     "smismember",
     "smove",
+    "sort",
+    "sort_ro",
     "spop",
     "spublish",
     "srandmember",

@@ -25,6 +25,7 @@ pub mod protocol;
 pub mod pubsub;
 pub mod server;
 pub mod sets;
+pub mod sort;
 pub mod streams;
 pub mod strings;
 pub mod transactions;
@@ -58,6 +59,8 @@ pub enum Family {
     Sets,
     /// GEOADD, GEOSEARCH and the like.
     Geo,
+    /// SORT and SORT_RO.
+    Sort,
     /// PFADD, PFCOUNT, PFMERGE and what they make of other strings.
     HyperLogLogs,
     /// XADD, XREADGROUP and the like.
@@ -95,13 +98,14 @@ pub enum Family {
 }
 
 /// All families, with their names.
-pub const FAMILIES: [(Family, &str); 23] = [
+pub const FAMILIES: [(Family, &str); 24] = [
     (Family::Strings, "strings"),
     (Family::Bitmaps, "bitmaps"),
     (Family::Lists, "lists"),
     (Family::Hashes, "hashes"),
     (Family::Sets, "sets"),
     (Family::Geo, "geo"),
+    (Family::Sort, "sort"),
     (Family::HyperLogLogs, "hyperloglogs"),
     (Family::Streams, "streams"),
     (Family::Zsets, "zsets"),
@@ -236,6 +240,7 @@ fn family_steps(family: Family, g: &mut Gen, out: &mut Vec<Step>) {
     match family {
         Family::Hashes => usual_steps(g, out, hashes::command),
         Family::Sets => sets::steps(g, out),
+        Family::Sort => sort::steps(g, out),
         Family::Streams => streams::steps(g, out),
         Family::Keys => keys::steps(g, out),
         Family::Zsets => zsets::steps(g, out),

@@ -1,6 +1,0 @@
-//! Sort.
-
-use super::spec::CommandSpec;
-
-/// The rows of this family.
-pub static COMMANDS: &[CommandSpec] = &[];
