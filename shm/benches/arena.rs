@@ -6,9 +6,10 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use shm::check::{Checker, mark_table};
+use shm::deque::{self, Deque, Direction, End, Limits};
 use shm::table::{self, Table};
 use shm::tree::{self, Tree};
-use shm::{Arena, Off, Options, Slot, U64};
+use shm::{Arena, Off, Options, Slot, U64, pack};
 
 const ROUNDS: usize = 7;
 
@@ -217,6 +218,55 @@ fn trees() {
     }
 }
 
+/// A deque of a million small items in chunks of 8 KiB: filled, walked over and emptied.
+fn deques() {
+    const N: u64 = 1_000_000;
+    if !wanted("deque") {
+        return;
+    }
+    let limits = Limits::new(8 << 10, u32::MAX);
+    let mut item = Vec::new();
+    pack::encode(&mut item, b"an item");
+    let mut arena = arena();
+    let deque: Off<Deque> = arena.transact(|tx| tx.alloc_record(Deque::EMPTY)).unwrap();
+    for (name, end) in [("front", End::Front), ("back", End::Back)] {
+        bench(&format!("deque push and pop at the {name}, empty"), N, || {
+            for i in 0..N {
+                let mut tx = arena.begin();
+                deque::push(&mut tx, deque, end, black_box(&item), &limits).unwrap();
+                tx.commit(&[i; 4]);
+                let mut tx = arena.begin();
+                deque::pop(&mut tx, deque, end).unwrap();
+                tx.commit(&[i; 4]);
+            }
+        });
+    }
+    let begun = Instant::now();
+    for i in 0..N {
+        let mut tx = arena.begin();
+        deque::push(&mut tx, deque, End::Front, black_box(&item), &limits).unwrap();
+        tx.commit(&[i; 4]);
+    }
+    report(&format!("deque push, mean of {N}"), begun.elapsed(), N);
+    let bytes = deque::memory(&arena, deque, 0) as f64 / N as f64;
+    println!("{:<44} {bytes:>10.1} bytes", format!("deque memory by item of {}", item.len()));
+    bench("deque walk, by item", N, || {
+        assert_eq!(deque::walk(&arena, deque, 0, Direction::Forward).count() as u64, N);
+    });
+    bench("deque item by its number, in random order", 10_000, || {
+        for i in 0..10_000 {
+            assert!(black_box(deque::locate(&arena, deque, mixed(i) % N)).is_some());
+        }
+    });
+    let begun = Instant::now();
+    for i in 0..N {
+        let mut tx = arena.begin();
+        deque::pop(&mut tx, deque, End::Back).unwrap();
+        tx.commit(&[i; 4]);
+    }
+    report(&format!("deque pop, mean of {N}"), begun.elapsed(), N);
+}
+
 /// Inserts one by one into a table that grows: the mean, and the longest that one took.
 fn growth() {
     if !wanted("insert") {
@@ -267,5 +317,6 @@ fn main() {
     allocator();
     tables();
     trees();
+    deques();
     growth();
 }

@@ -3,10 +3,13 @@
 #[path = "common/world.rs"]
 mod world;
 
+use std::mem::offset_of;
+
+use shm::deque::End;
 use shm::layout::{HEAP, SPAN, SPANS_PER_REGION};
 use shm::table::Table;
 use shm::{Arena, Off, Options, U64, header};
-use world::{Model, Op, Random, Root};
+use world::{Model, Op, Random, Root, chunked, ordered, packed};
 
 fn world_with_everything() -> Arena {
     let mut arena = world::new_world(&Options { reserve: 0, ..Options::default() });
@@ -23,6 +26,16 @@ fn world_with_everything() -> Arena {
     }
     run(Op::Create { blob: 0, content: vec![3; 40_000] });
     run(Op::Create { blob: 1, content: vec![3; 100] });
+    for (count, swings) in [(300, true), (200, false)] {
+        run(Op::Tree(ordered::Op::Insert { key: 9, count, by: 3 }));
+        run(Op::Deque(chunked::Op::Push { end: End::Back, value: vec![b'x'; 30], count: 100 }));
+        if swings {
+            run(Op::Tree(ordered::Op::Swing));
+            run(Op::Deque(chunked::Op::Swing));
+        }
+    }
+    let values = vec![vec![b'y'; 20]; 20];
+    run(Op::Packed(packed::Op { index: 0, removed: 0, values, how: packed::How::Splice }));
     run(Op::Put { key: 3, value: Vec::new(), room: 150_000 });
     run(Op::Remove { key: 3 });
     run(Op::Maintain);
@@ -57,7 +70,7 @@ fn every_kind_of_damage_is_found() {
     let span = root & !(SPAN - 1);
     let arena = &mut arena;
     // A block in use that nobody reaches; a block reached that is not in use.
-    found(arena, span + 64, |w| w | 1 << 20, "in use but unreachable");
+    found(arena, span + 72, |w| w | 1 << 20, "in use but unreachable");
     found(arena, span + 64, |w| w & !1, "is no block in use");
     // Counts: of a span, a class, the heap.
     found(arena, span, |w| w + (1 << 32), "free blocks of span");
@@ -132,7 +145,7 @@ fn tables_and_blobs(arena: &mut Arena, root: u64) {
     found(arena, empty.unwrap(), |_| content, "reached twice");
     // The blobs stand behind the two tables.
     let blob = root + 2 * size_of::<Table>() as u64;
-    assert_eq!((peek(arena, blob), size_of::<Root>()), (40_000, 120));
+    assert_eq!(peek(arena, blob), 40_000);
     found(arena, blob, |w| w + 1_000_000, "parts");
     found(arena, blob, |w| w - 30_000, "lies behind");
     found(arena, blob + 8, |_| 0, "without memory");
@@ -148,12 +161,25 @@ fn no_damage_makes_the_checker_panic_or_loop() {
     let mut arena = world_with_everything();
     let root = world::root(&arena).raw();
     let frontier = peek(&arena, header::HEAP.raw());
-    let mut places: Vec<(u64, u64)> =
-        vec![(1024, 512), (2048, 72), (4096, 800), (root, 120), (HEAP, 64), (HEAP + 2056, 64)];
+    let mut places: Vec<(u64, u64)> = vec![
+        (1024, 512),
+        (2048, 72),
+        (4096, 800),
+        (root, size_of::<Root>() as u64),
+        (HEAP, 64),
+        (HEAP + 2056, 64),
+    ];
     places.extend((1..frontier).map(|span| (HEAP + span * SPAN, 192)));
     let directory = peek(&arena, root);
     places.push((directory, 64));
     places.extend((0..4).map(|i| (peek(&arena, directory + i * 8), 4032)));
+    let at = |offset: usize| root + offset as u64;
+    let tree = peek(&arena, at(offset_of!(Root, trees)));
+    // The pair of the first leaf of a tree with a node of branches.
+    let leaf = peek(&arena, tree + 8 + 24);
+    let chunk = peek(&arena, at(offset_of!(Root, deques)));
+    let run = peek(&arena, at(offset_of!(Root, packed)));
+    places.extend([(tree, 200), (leaf, 504), (chunk, 512), (run, 400)]);
     let mut random = Random(99);
     let mut unnoticed = 0;
     const ROUNDS: u64 = 3_000;

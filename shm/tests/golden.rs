@@ -11,7 +11,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use shm::arena::combined_fingerprint;
 use shm::record::TypeLayout;
 use shm::{Arena, Options, Record};
-use world::{Model, Op};
+use world::{Model, Op, chunked, ordered, packed};
 
 const ADVICE: &str = "The stored format has changed. If that was not the intention, take the change \
     back. If it was: raise `header::FORMAT` (or the version that covers it), describe the change in \
@@ -138,11 +138,29 @@ fn ops() -> (Vec<Op>, Op) {
     ops.push(Op::Create { blob: 0, content: vec![1; 100] });
     ops.push(Op::Write { blob: 1, at: 20_000, content: vec![2; 50] });
     ops.push(Op::SetWord { index: 2, value: 0x0123_4567_89ab_cdef });
+    let push = |value: &[u8], count| {
+        let (end, value) = (shm::deque::End::Back, value.to_vec());
+        Op::Deque(chunked::Op::Push { end, value, count })
+    };
+    let splice = |index, removed, values: &[&[u8]]| {
+        let values = values.iter().map(|value| value.to_vec()).collect();
+        Op::Packed(packed::Op { index, removed, values, how: packed::How::Splice })
+    };
+    ops.push(Op::Tree(ordered::Op::Insert { key: 5, count: 50, by: 1 }));
+    ops.push(Op::Tree(ordered::Op::Swing));
+    ops.push(Op::Tree(ordered::Op::Insert { key: 100, count: 70, by: 7 }));
+    ops.push(Op::Tree(ordered::Op::RemoveRanks { rank: 20, count: 15 }));
+    ops.extend([push(b"an item", 60), Op::Deque(chunked::Op::Swing), push(b"-70000", 40)]);
+    ops.push(splice(0, 0, &[b"one", b"2", b"-3000", b"four", b"9223372036854775807", &[4; 90]]));
+    ops.push(splice(2, 1, &[b"three"]));
     let unfinished = Op::Several(vec![
         Op::Remove { key: 50 },
         Op::SetWord { index: 2, value: 5 },
         Op::Append { blob: 0, content: vec![3; 200] },
         put(100),
+        Op::Tree(ordered::Op::RemoveRanks { rank: 3, count: 40 }),
+        push(b"more", 30),
+        splice(1, 3, &[b"less"]),
     ]);
     (ops, unfinished)
 }

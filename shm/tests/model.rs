@@ -1,4 +1,4 @@
-//! Random operations on a world of tables, blobs and words, against the plain model.
+//! Random operations on a world of all containers, against the plain model.
 
 #[path = "common/world.rs"]
 mod world;
@@ -27,6 +27,10 @@ fn content() -> impl Strategy<Value = Vec<u8>> {
     (any::<u8>(), size).prop_map(|(fill, size)| (0..size).map(|i| fill ^ i as u8).collect())
 }
 
+fn random(op: fn(&mut Random) -> Op) -> impl Strategy<Value = Op> {
+    any::<u64>().prop_map(move |seed| op(&mut Random(seed)))
+}
+
 fn simple() -> impl Strategy<Value = Op> {
     let blob = 0..2usize;
     let at = prop_oneof![0..200u64, 0..world::BLOB_LIMIT];
@@ -44,6 +48,10 @@ fn simple() -> impl Strategy<Value = Op> {
         1 => Just(Op::Swing),
         2 => (1..80usize).prop_map(|limit| Op::Drain { limit }),
         2 => (any::<u64>(), 1..20usize).prop_map(|(hash, steps)| Op::Shrink { hash, steps }),
+        // The containers' own operations are drawn from a seed.
+        4 => random(|random| Op::Tree(world::ordered::random_op(random))),
+        4 => random(|random| Op::Deque(world::chunked::random_op(random))),
+        4 => random(|random| Op::Packed(world::packed::random_op(random))),
     ]
 }
 

@@ -1,10 +1,14 @@
 //! A small world in an arena, operations on it, and the plain model that says what they mean.
 //!
 //! Everything that tests need to drive the whole crate with random transactions and compare: a root
-//! record with tables, blobs and words; operations that are data; the model; and reading the world
-//! back out of an arena, with the checker.
+//! record with tables, blobs, words, trees, deques and a packed run; operations that are data; the
+//! model; and reading the world back out of an arena, with the checker.
 
 #![allow(dead_code, reason = "each test uses its own part")]
+
+pub mod chunked;
+pub mod ordered;
+pub mod packed;
 
 use std::collections::BTreeMap;
 
@@ -24,6 +28,12 @@ record! {
         pub blobs: [Blob; 2],
         /// A few words.
         pub words: [Slot<U64>; 4],
+        /// Ordered trees.
+        pub trees: ordered::Trees,
+        /// Deques of packed chunks.
+        pub deques: chunked::Deques,
+        /// A packed run.
+        pub packed: Slot<Off<packed::Head>>,
     }
 }
 
@@ -44,6 +54,9 @@ pub struct Model {
     pub dead: BTreeMap<u64, Vec<u8>>,
     pub blobs: [Vec<u8>; 2],
     pub words: [u64; 4],
+    pub trees: ordered::Model,
+    pub deques: chunked::Model,
+    pub packed: packed::Model,
 }
 
 /// One change of the world. Keys, indexes and sizes may be anything; they are reduced when used.
@@ -69,6 +82,12 @@ pub enum Op {
     Drain { limit: usize },
     /// Joins segments from this hash on, so many steps.
     Shrink { hash: u64, steps: usize },
+    /// Changes the trees.
+    Tree(ordered::Op),
+    /// Changes the deques.
+    Deque(chunked::Op),
+    /// Changes the packed run.
+    Packed(packed::Op),
     /// Several changes in a row.
     Several(Vec<Op>),
     /// Changes that are taken back to a savepoint.
@@ -108,6 +127,9 @@ pub fn found_world(arena: &mut Arena) {
         dead: Table::EMPTY,
         blobs: [Blob::EMPTY; 2],
         words: [Slot::new(U64::from_native(0)); 4],
+        trees: ordered::Trees::EMPTY,
+        deques: chunked::Deques::EMPTY,
+        packed: Slot::new(Off::NULL),
     };
     arena
         .transact(|tx| {
@@ -122,9 +144,25 @@ pub fn root(view: &View) -> Off<Root> {
     view.root().cast()
 }
 
-/// Depth of the table's directory.
-pub fn depth(view: &View) -> u32 {
-    view.get(root(view)).table.depth.get().to_native()
+/// How large what is in use has grown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// Depth of the table's directory.
+    pub depth: u32,
+    /// Height of the tree.
+    pub height: u64,
+    /// Chunks of the deque.
+    pub chunks: u64,
+}
+
+/// What shape the world has.
+pub fn shape(view: &View) -> Shape {
+    let root = view.get(root(view));
+    Shape {
+        depth: root.table.depth.get().to_native(),
+        height: root.trees.live.height.get().to_native(),
+        chunks: root.deques.live.chunks.get().to_native(),
+    }
 }
 
 fn blob_at(root: Off<Root>, index: usize) -> Off<Blob> {
@@ -155,6 +193,62 @@ fn clamp(at: u64, content: &[u8]) -> (u64, &[u8]) {
 /// Does an operation in a transaction and, if there is one, in the model as well.
 pub fn apply(tx: &mut Tx<'_>, op: &Op, mut model: Option<&mut Model>) -> Result<(), OutOfMemory> {
     let root = root(tx);
+    match op {
+        Op::Tree(op) => {
+            let model = model.map(|model| &mut model.trees);
+            ordered::apply(tx, field!(root, Root.trees), op, model)
+        }
+        Op::Deque(op) => {
+            let model = model.map(|model| &mut model.deques);
+            chunked::apply(tx, field!(root, Root.deques), op, model)
+        }
+        Op::Packed(op) => {
+            let model = model.map(|model| &mut model.packed);
+            packed::apply(tx, field!(root, Root.packed), op, model)
+        }
+        Op::Drain { limit } => drain(tx, field!(root, Root.dead), *limit, model),
+        Op::Several(ops) => ops.iter().try_for_each(|op| apply(tx, op, model.as_deref_mut())),
+        Op::Failing(ops) => {
+            let point = tx.savepoint();
+            let mut forgotten = model.map(|model| model.clone());
+            for op in ops {
+                if apply(tx, op, forgotten.as_mut()).is_err() {
+                    break;
+                }
+            }
+            tx.rollback_to(point);
+            Ok(())
+        }
+        _ => {
+            change(tx, root, op)?;
+            if let Some(model) = model {
+                follow(model, op);
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Takes entries out of the dead table. Which ones go first is the table's business: the model follows.
+fn drain(
+    tx: &mut Tx<'_>,
+    dead: Off<Table>,
+    limit: usize,
+    mut model: Option<&mut Model>,
+) -> Result<(), OutOfMemory> {
+    let done = table::drain_step(tx, dead, limit.max(1), |tx, entry| {
+        let key = tx.get(entry.cast::<Entry>()).key.to_native();
+        if let Some(model) = model.as_mut() {
+            assert!(model.dead.remove(&key).is_some(), "key {key} was drained twice");
+        }
+        tx.free(entry)
+    })?;
+    assert!(done == Drained::More || model.is_none_or(|model| model.dead.is_empty()));
+    Ok(())
+}
+
+/// Does an operation on the table, a blob or a word.
+fn change(tx: &mut Tx<'_>, root: Off<Root>, op: &Op) -> Result<(), OutOfMemory> {
     let (table, dead) = (field!(root, Root.table), field!(root, Root.dead));
     match op {
         Op::Put { key, value, room } => put(tx, table, key % KEYS, value, *room)?,
@@ -194,18 +288,6 @@ pub fn apply(tx: &mut Tx<'_>, op: &Op, mut model: Option<&mut Model>) -> Result<
                 set_record(tx, table, Table::EMPTY)?;
             }
         }
-        Op::Drain { limit } => {
-            // Which entries go first is the table's business: the model follows.
-            let done = table::drain_step(tx, dead, (*limit).max(1), |tx, entry| {
-                let key = tx.get(entry.cast::<Entry>()).key.to_native();
-                if let Some(model) = model.as_mut() {
-                    assert!(model.dead.remove(&key).is_some(), "key {key} was drained twice");
-                }
-                tx.free(entry)
-            })?;
-            assert!(done == Drained::More || model.is_none_or(|model| model.dead.is_empty()));
-            return Ok(());
-        }
         Op::Shrink { hash, steps } => {
             let mut hash = *hash;
             for _ in 0..*steps {
@@ -215,33 +297,15 @@ pub fn apply(tx: &mut Tx<'_>, op: &Op, mut model: Option<&mut Model>) -> Result<
                 }
             }
         }
-        Op::Several(ops) => {
-            for op in ops {
-                apply(tx, op, model.as_deref_mut())?;
-            }
-            return Ok(());
-        }
-        Op::Failing(ops) => {
-            let point = tx.savepoint();
-            let mut forgotten = model.map(|model| model.clone());
-            for op in ops {
-                if apply(tx, op, forgotten.as_mut()).is_err() {
-                    break;
-                }
-            }
-            tx.rollback_to(point);
-            return Ok(());
-        }
-        Op::Abandoned(_) | Op::Maintain => unreachable!("not within a transaction"),
         Op::Broken => break_the_rule(tx, word_at(root, 0))?,
-    }
-    if let Some(model) = model {
-        follow(model, op);
+        Op::Tree(_) | Op::Deque(_) | Op::Packed(_) | Op::Drain { .. } => unreachable!("in apply"),
+        Op::Several(_) | Op::Failing(_) => unreachable!("in apply"),
+        Op::Abandoned(_) | Op::Maintain => unreachable!("not within a transaction"),
     }
     Ok(())
 }
 
-/// What an operation means, but for those that lead the model themselves.
+/// What an operation on the table, a blob or a word means.
 fn follow(model: &mut Model, op: &Op) {
     match op {
         Op::Put { key, value, .. } => {
@@ -370,6 +434,9 @@ pub fn read(arena: &Arena) -> Result<Model, String> {
         *content = blob::to_vec(arena, blob_at(root, i), 0, u64::MAX);
     }
     model.words = record.words.map(|word| word.get().to_native());
+    model.trees = ordered::read(arena, field!(root, Root.trees))?;
+    model.deques = chunked::read(arena, field!(root, Root.deques))?;
+    model.packed = packed::read(arena, field!(root, Root.packed))?;
     check(arena)?;
     Ok(model)
 }
@@ -389,6 +456,9 @@ pub fn check(arena: &Arena) -> Result<(), String> {
     for i in 0..2 {
         mark_blob(&mut checker, blob_at(root, i), "blob");
     }
+    ordered::mark(&mut checker, field!(root, Root.trees));
+    chunked::mark(&mut checker, field!(root, Root.deques));
+    packed::mark(&mut checker, field!(root, Root.packed));
     let report = checker.finish();
     if report.is_clean() { Ok(()) } else { Err(report.findings.join("; ")) }
 }
@@ -416,6 +486,17 @@ impl Random {
         let fill = self.next() as u8;
         vec![fill; self.below(most + 1) as usize]
     }
+
+    /// An item of a packed run: often one of a few, or an integer; seldom longer than a chunk.
+    fn value(&mut self) -> Vec<u8> {
+        match self.below(24) {
+            0..=5 => vec![b'a'; 1 + self.below(3) as usize],
+            6..=9 => (self.next() as i64 >> self.below(64)).to_string().into_bytes(),
+            10 => self.content(300),
+            11 if self.below(3) == 0 => self.content(700),
+            _ => self.content(40),
+        }
+    }
 }
 
 /// A random operation. `large` is the size that contents may reach now and then.
@@ -424,7 +505,7 @@ pub fn random_op(random: &mut Random, large: u64, depth: u32) -> Op {
     let few = |random: &mut Random| {
         (0..1 + random.below(6)).map(|_| random_op(random, large, depth + 1)).collect()
     };
-    match random.below(if depth == 0 { 30 } else { 22 }) {
+    match random.below(if depth == 0 { 45 } else { 37 }) {
         0..=8 => {
             let room = if random.below(40) == 0 { random.below(200_000) } else { 0 };
             Op::Put { key: random.next(), value: random.content(most), room }
@@ -445,14 +526,17 @@ pub fn random_op(random: &mut Random, large: u64, depth: u32) -> Op {
         },
         20 => Op::Drain { limit: 1 + random.below(60) as usize },
         21 => Op::Shrink { hash: random.next(), steps: random.below(4) as usize },
-        22..=24 => Op::Several(few(random)),
-        25 | 26 => Op::Several(vec![
+        22..=26 => Op::Tree(ordered::random_op(random)),
+        27..=32 => Op::Deque(chunked::random_op(random)),
+        33..=36 => Op::Packed(packed::random_op(random)),
+        37..=39 => Op::Several(few(random)),
+        40 | 41 => Op::Several(vec![
             Op::Several(few(random)),
             Op::Failing(few(random)),
             Op::Several(few(random)),
         ]),
-        27 => Op::Abandoned(few(random)),
-        28 => Op::Several(
+        42 => Op::Abandoned(few(random)),
+        43 => Op::Several(
             (0..40)
                 .map(|_| Op::Put { key: random.next(), value: random.content(20), room: 0 })
                 .collect(),
