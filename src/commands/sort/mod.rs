@@ -333,37 +333,4 @@ fn store(cx: &mut Cx<'_>, target: &[u8], given: &[&[u8]], options: &Options<'_>)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn scores_are_read_as_c_reads_them() {
-        for (text, expected) in [
-            ("", Some(0.0)),
-            (" 3", Some(3.0)),
-            ("\t3", Some(3.0)),
-            ("+3", Some(3.0)),
-            ("0x10", Some(16.0)),
-            ("1\0abc", Some(1.0)),
-            ("\0", Some(0.0)),
-            ("inf", Some(f64::INFINITY)),
-            ("-infinity", Some(f64::NEG_INFINITY)),
-            ("1.", Some(1.0)),
-            (".5", Some(0.5)),
-            ("0x1p-1074", Some(5e-324)),
-            ("2.2250738585072014e-308", Some(f64::MIN_POSITIVE)),
-            ("3 ", None),
-            (" ", None),
-            ("nan", None),
-            ("1e", None),
-            ("1_0", None),
-            (".", None),
-            ("1e400", None),
-            ("1e-400", None),
-            ("1e-320", None),
-            ("4.9406564584124654e-324", None),
-        ] {
-            assert_eq!(score(text.as_bytes()), expected, "{text:?}");
-        }
-    }
-}
+mod tests;
