@@ -160,7 +160,7 @@ pub fn steps(g: &mut Gen, out: &mut Vec<Step>) {
             continue;
         };
         let sorts = |command: &Command| command.is("SORT") || command.is("SORT_RO");
-        let clear = || cmd!["SSCAN", "missing", "0"];
+        let clear = || cmd!["SSCAN", "sort:none", "0"];
         if let [lone] = commands.as_slice()
             && sorts(lone)
         {
