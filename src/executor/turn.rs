@@ -137,8 +137,9 @@ impl Executor {
             // Nothing is read any more, but its peer may have gone meanwhile.
             return Served::LookAt { more: false };
         }
-        let goes_on = record.is(flag::POSTPONED | flag::RESUMED);
-        let blocked = record.is(flag::BLOCKED);
+        let (blocked, postponed) = (record.is(flag::BLOCKED), record.is(flag::POSTPONED));
+        // One that is held back is read from all the same: if it has gone, its command must not run.
+        let goes_on = record.is(flag::RESUMED) && !postponed;
         let mut turn = self.attach(session);
         let served = if goes_on {
             // A command waits in the input; there is nothing to read before it has run.
@@ -148,7 +149,8 @@ impl Executor {
             self.read(&mut turn, stream)
         };
         let served = served.and_then(|served| {
-            if blocked && self.exceeds_input_limit(&turn, turn.length as u64) {
+            let waits = blocked || postponed;
+            if waits && self.exceeds_input_limit(&turn, turn.length as u64) {
                 return Ok(Served::Close);
             }
             // What a blocked client sends waits until it is blocked no more.

@@ -219,7 +219,9 @@ impl Generation {
             Served::Close => self.close(slot),
             Served::More => self.poller.enqueue(slot),
             // The end comes behind what was read.
-            Served::Drained if connection.peer_closed => self.poller.enqueue(slot),
+            Served::Drained | Served::Postponed if connection.peer_closed => {
+                self.poller.enqueue(slot);
+            }
             Served::Drained | Served::Postponed => {}
             Served::LookAt { more } => {
                 if more || connection.peer_closed {

@@ -191,6 +191,7 @@ fn the_format_lists_every_record_of_the_server_byte_by_byte() {
         "src/keyspace/trash.rs",
         "src/session/output.rs",
         "src/session/members.rs",
+        "src/session/waits.rs",
         "src/session/queue.rs",
         "src/session/tracking.rs",
         "src/session/mod.rs",

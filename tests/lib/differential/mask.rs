@@ -134,35 +134,9 @@ fn same_masked(mask: Mask, a: &Value, b: &Value, names: (&Names, &Names)) -> boo
         Mask::Exact => same_ids(a, b, names),
         Mask::Near(tolerance) => near(a, b, tolerance, i64::MAX),
         Mask::NearTime(tolerance) => near(a, b, tolerance, FAR),
-        Mask::Unordered => match (a, b) {
-            (Value::Array(x), Value::Array(y)) | (Value::Set(x), Value::Set(y)) => {
-                same_multiset(x, y)
-            }
-            _ => false,
-        },
-        Mask::UnorderedPairs => match (pairs_of(a), pairs_of(b)) {
-            (Some(x), Some(y)) => kind_name(a) == kind_name(b) && x == y,
-            _ => false,
-        },
-        Mask::Shuffled => {
-            let nested = |value: &Value| matches!(value, Value::Array(all) if all.iter().all(|one| matches!(one, Value::Array(_))));
-            let mask = if nested(a) { Mask::Unordered } else { Mask::UnorderedPairs };
-            same_masked(mask, a, b, names)
+        Mask::Unordered | Mask::UnorderedPairs | Mask::Shuffled | Mask::Scan(_) => {
+            same_unordered(mask, a, b)
         }
-        Mask::Scan(size) => match (a, b) {
-            (Value::Array(x), Value::Array(y)) => match (x.as_slice(), y.as_slice()) {
-                ([x, Value::Array(all_x)], [y, Value::Array(all_y)]) => {
-                    let groups = |all: &[Value]| {
-                        all.chunks(size)
-                            .map(|group| Value::Array(group.to_vec()))
-                            .collect::<Vec<_>>()
-                    };
-                    x == y && same_multiset(&groups(all_x), &groups(all_y))
-                }
-                _ => false,
-            },
-            _ => false,
-        },
         // Judged over all confirmations at once, in `same_events`.
         Mask::Unsubscribed => false,
         Mask::ClientId => match (a, b) {
@@ -210,6 +184,34 @@ fn same_masked(mask: Mask, a: &Value, b: &Value, names: (&Names, &Names)) -> boo
             }
             _ => false,
         },
+    }
+}
+
+/// Replies whose elements may come in another order.
+fn same_unordered(mask: Mask, a: &Value, b: &Value) -> bool {
+    match (mask, a, b) {
+        (Mask::Unordered, Value::Array(x), Value::Array(y))
+        | (Mask::Unordered, Value::Set(x), Value::Set(y)) => same_multiset(x, y),
+        (Mask::UnorderedPairs, ..) => match (pairs_of(a), pairs_of(b)) {
+            (Some(x), Some(y)) => kind_name(a) == kind_name(b) && x == y,
+            _ => false,
+        },
+        (Mask::Shuffled, Value::Array(all), _)
+            if all.iter().all(|one| matches!(one, Value::Array(_))) =>
+        {
+            same_unordered(Mask::Unordered, a, b)
+        }
+        (Mask::Shuffled, ..) => same_unordered(Mask::UnorderedPairs, a, b),
+        (Mask::Scan(size), Value::Array(x), Value::Array(y)) => {
+            let ([x, Value::Array(all_x)], [y, Value::Array(all_y)]) = (&x[..], &y[..]) else {
+                return false;
+            };
+            let groups = |all: &[Value]| -> Vec<Value> {
+                all.chunks(size).map(|group| Value::Array(group.to_vec())).collect()
+            };
+            x == y && same_multiset(&groups(all_x), &groups(all_y))
+        }
+        _ => false,
     }
 }
 

@@ -56,7 +56,7 @@ fn weight(g: &mut Gen) -> Command {
 }
 
 fn pattern(g: &mut Gen) -> &'static str {
-    *g.rng.pick(&[
+    const PATTERNS: &[&str] = &[
         "w_*",
         "w_*",
         "w_*",
@@ -73,7 +73,9 @@ fn pattern(g: &mut Gen) -> &'static str {
         "",
         "h_*->f\0x",
         "w_\0*",
-    ])
+    ];
+    let &pattern = g.rng.pick(PATTERNS);
+    pattern
 }
 
 fn sort(g: &mut Gen) -> Command {
