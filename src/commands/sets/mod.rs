@@ -55,7 +55,8 @@ fn delete_emptied(cx: &mut Cx<'_>, key: &Key<'_>) -> Outcome {
 fn store(cx: &mut Cx<'_>, name: &[u8], content: &Content, event: &str) -> Outcome {
     if content.is_empty() {
         cx.reply.integer(0);
-        return delete_even_expired(cx, name);
+        cx.delete_target(name)?;
+        return Ok(());
     }
     let key = cx.peek(name)?;
     let most_ints = most_ints(cx);
@@ -64,14 +65,4 @@ fn store(cx: &mut Cx<'_>, name: &[u8], content: &Content, event: &str) -> Outcom
     cx.changed(name)?;
     cx.reply.integer(content.len() as i64);
     cx.notify(class::SET, event, name)
-}
-
-/// Removes a key whose place is taken by nothing. As in Redis, one that has expired and is still
-/// there is removed like any other.
-pub(super) fn delete_even_expired(cx: &mut Cx<'_>, name: &[u8]) -> Outcome {
-    let hash = cx.tx.hash(name);
-    let Some(found) = keyspace::find(&cx.tx, cx.database, hash, name) else { return Ok(()) };
-    cx.delete(&found)?;
-    cx.changed(name)?;
-    cx.notify(class::GENERIC, "del", name)
 }

@@ -13,7 +13,6 @@ use self::options::Options;
 use self::pattern::Pattern;
 use super::errors::c_string;
 use super::key_search;
-use super::sets::delete_even_expired;
 use super::spec::{CommandSpec, acl, anywhere, at, cmd, flag, key};
 use crate::executor::{Cx, Fail, Key, Outcome, class, dispatch, error};
 use crate::keyspace::{Found, Kind, Type, entry};
@@ -321,7 +320,8 @@ fn store(cx: &mut Cx<'_>, target: &[u8], given: &[&[u8]], options: &Options<'_>)
     }
     cx.reply.integer(count as i64);
     if count == 0 {
-        return delete_even_expired(cx, target);
+        cx.delete_target(target)?;
+        return Ok(());
     }
     let limits = Limits::of(cx.state.config.list_max_listpack_size());
     let key = cx.peek(target)?;

@@ -63,20 +63,22 @@ enum Done {
 /// members to a sorted set, or update its score if it already exists.
 pub(super) fn zadd(cx: &mut Cx<'_>) -> Outcome {
     let (options, first) = Options::parse(cx);
-    let count = cx.args.len() - first;
-    if count == 0 || !count.is_multiple_of(2) {
-        return Err(error::SYNTAX);
-    }
-    options.check(count / 2)?;
     add_all(cx, options, first)
 }
 
 /// `ZINCRBY key increment member`: increment the score of a member in a sorted set.
 pub(super) fn zincrby(cx: &mut Cx<'_>) -> Outcome {
-    add_all(cx, Options { incr: true, ..Options::default() }, 2)
+    // As in Redis, an option in place of the increment is read as one: then the rest is no pair.
+    let (options, first) = Options::parse(cx);
+    add_all(cx, Options { incr: true, ..options }, first)
 }
 
 fn add_all(cx: &mut Cx<'_>, options: Options, first: usize) -> Outcome {
+    let count = cx.args.len() - first;
+    if count == 0 || !count.is_multiple_of(2) {
+        return Err(error::SYNTAX);
+    }
+    options.check(count / 2)?;
     // All scores are read before anything is done.
     let only =
         if cx.args.len() == first + 2 { Some(score(cx.arg(first), NO_SCORE)?) } else { None };

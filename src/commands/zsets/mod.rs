@@ -206,16 +206,12 @@ pub(super) fn store<'a>(
     builder: &mut Builder,
     event: &str,
 ) -> Outcome {
-    let key = cx.peek(name)?;
     if builder.is_empty() {
         cx.reply.integer(0);
-        if let Some(found) = &key.found {
-            cx.delete(found)?;
-            cx.changed(name)?;
-            cx.notify(class::GENERIC, "del", name)?;
-        }
+        cx.delete_target(name)?;
         return Ok(());
     }
+    let key = cx.peek(name)?;
     let limits = limits(cx);
     let fresh = builder.create(&mut cx.tx, name, None, &limits)?;
     cx.put(&key, fresh)?;
