@@ -53,6 +53,8 @@ record! {
         pub deadlines: Tree,
         /// Blocked clients.
         pub blocked: Slot<U32>,
+        /// Those of them that wait for entries of streams.
+        pub blocked_streams: Slot<U32>,
         /// Keys that clients with `CLIENT TRACKING` have read.
         pub tracked: Table,
         /// Readers of all tracked keys together.

@@ -78,7 +78,10 @@ impl<'a> Cx<'a> {
     /// waits in vain.
     #[inline(always)]
     pub fn note_gone(&mut self, index: u32, entry: Off<Entry>) -> Outcome {
-        if self.somebody_waits() { self.note_end(index, entry) } else { Ok(()) }
+        // Only those who wait for streams hear of it, but then all who wait for the key are looked at, as
+        // in Redis.
+        let waits = self.tx.get(self.root).blocked_streams.get().to_native() != 0;
+        if waits { self.note_end(index, entry) } else { Ok(()) }
     }
 
     #[cold]

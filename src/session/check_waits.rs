@@ -15,7 +15,7 @@ const WHAT: &str = "blocked clients";
 /// place in a queue is a wait's, and that the deadlines are just those of the waits that have one.
 pub fn mark_waits(checker: &mut Checker<'_>, root: Off<Root>, sessions: &[Off<Session>]) {
     let (mut waits, mut timed) = (BTreeSet::new(), BTreeSet::new());
-    let mut places = BTreeSet::new();
+    let (mut places, mut of_streams) = (BTreeSet::new(), 0);
     for &session in sessions {
         let record = checker.view().get(session);
         let wait = record.wait.get();
@@ -25,6 +25,7 @@ pub fn mark_waits(checker: &mut Checker<'_>, root: Off<Root>, sessions: &[Off<Se
         if !wait.is_null() && mark_wait(checker, session, wait) {
             waits.insert(wait);
             let record = checker.view().get(wait);
+            of_streams += u32::from(waits::Kind::from_number(record.kind).is_of_streams());
             (0..record.places.to_native()).for_each(|number| {
                 places.insert(waits::place(wait, number));
             });
@@ -35,10 +36,14 @@ pub fn mark_waits(checker: &mut Checker<'_>, root: Off<Root>, sessions: &[Off<Se
     }
     let (noted, ready) = {
         let record = checker.view().get(root);
-        (record.blocked.get().to_native(), record.ready_first.get())
+        let noted = [&record.blocked, &record.blocked_streams].map(|count| count.get().to_native());
+        (noted, record.ready_first.get())
     };
-    if waits.len() != noted as usize {
-        checker.finding(format!("{WHAT}: {} counted, {noted} noted", waits.len()));
+    let counted = [waits.len() as u32, of_streams];
+    if counted != noted {
+        checker.finding(format!(
+            "{WHAT}: all and those of streams: {counted:?} counted, {noted:?} noted"
+        ));
     }
     if !ready.is_null() {
         checker.finding(format!("{WHAT}: keys are ready between transactions"));

@@ -108,6 +108,11 @@ impl Kind {
             _ => Kind::Replicas,
         }
     }
+
+    /// Whether entries of streams are waited for.
+    pub fn is_of_streams(self) -> bool {
+        matches!(self, Kind::Stream | Kind::Group)
+    }
 }
 
 /// A key to wait for.
@@ -237,13 +242,18 @@ pub fn enter(
         deadlines::insert(tx, root, wait)?;
     }
     tx.set(field!(session, Session.wait), wait)?;
-    count_blocked(tx, root, 1)?;
+    count_blocked(tx, root, request.kind, 1)?;
     change_flags(tx, session, 0, flag::BLOCKED)
 }
 
-fn count_blocked(tx: &mut Tx<'_>, root: Off<Root>, by: i32) -> Result<(), OutOfMemory> {
+fn count_blocked(tx: &mut Tx<'_>, root: Off<Root>, kind: Kind, by: i32) -> Result<(), OutOfMemory> {
     let blocked = tx.get(root).blocked.get().to_native().wrapping_add_signed(by);
-    tx.set(field!(root, Root.blocked), U32::from_native(blocked))
+    tx.set(field!(root, Root.blocked), U32::from_native(blocked))?;
+    if !kind.is_of_streams() {
+        return Ok(());
+    }
+    let blocked = tx.get(root).blocked_streams.get().to_native().wrapping_add_signed(by);
+    tx.set(field!(root, Root.blocked_streams), U32::from_native(blocked))
 }
 
 /// Has a session wait no more; false if it did not.
@@ -262,7 +272,7 @@ pub fn leave(tx: &mut Tx<'_>, root: Off<Root>, session: Off<Session>) -> Result<
     tx.set(field!(session, Session.wait), Off::NULL)?;
     tx.free(record.command)?;
     tx.free(wait)?;
-    count_blocked(tx, root, -1)?;
+    count_blocked(tx, root, Kind::from_number(record.kind), -1)?;
     change_flags(tx, session, flag::BLOCKED, 0)?;
     Ok(true)
 }

@@ -8,7 +8,7 @@ use shm::pack::{Digits, Item};
 
 use crate::executor::events::class;
 use crate::executor::{Cx, Fail, Key, Outcome, error};
-use crate::keyspace::{self, EntryView};
+use crate::keyspace::EntryView;
 use crate::proto::reply::{Reply, Sink};
 use crate::values::set::{self, Content, Set};
 

@@ -61,13 +61,21 @@ pub fn steps(g: &mut Gen, out: &mut Vec<Step>) {
 pub fn command(g: &mut Gen) -> Command {
     match g.choice(20) {
         0..=8 => fill(g),
-        9..=12 => cmd!["DUMP", key(g)],
+        9..=12 => dump(g),
         13..=14 => restore(g, false),
         15 => cmd!["DEBUG", "DIGEST-VALUE", key(g), key(g)].vary(Vary::Not),
         16 => cmd!["DEBUG", "OBJECT", key(g)].mask(Mask::DebugObject).vary(Vary::Not),
         17 => cmd!["COPY", key(g), "dump:other", "REPLACE"].vary(Vary::Not),
         18 => cmd!["OBJECT", "ENCODING", key(g)],
         _ => cmd!["DEL", key(g)],
+    }
+}
+
+/// `DUMP`. What damage has made of a set may come in the order of a hash table.
+fn dump(g: &mut Gen) -> Command {
+    match key(g) {
+        "dump:other" => cmd!["DUMP", "dump:other"].mask(Mask::Kind),
+        key => cmd!["DUMP", key],
     }
 }
 
