@@ -7,7 +7,7 @@
 //! What the value is depends on [`Kind`]: the integer or the bytes themselves, or the root record of
 //! something larger (a blob, a table) whose blocks have this entry as their one referrer.
 
-use shm::{Fresh, Hint, I64, Off, OutOfMemory, Slot, Tx, U32, View, field, record};
+use shm::{Fresh, Hint, I64, Off, OutOfMemory, Record, Slot, Tx, U32, View, field, record};
 
 record! {
     /// The fixed part of an entry.
@@ -214,6 +214,21 @@ pub fn create(
     Ok(fresh)
 }
 
+/// Makes an entry whose value is a record; gives also where that is.
+pub fn create_record<T: Record>(
+    tx: &mut Tx<'_>,
+    key: &[u8],
+    kind: Kind,
+    expiry: Option<i64>,
+    value: T,
+) -> Result<(Fresh, Off<T>), OutOfMemory> {
+    let fresh = create(tx, key, kind, expiry, size_of::<T>() as u32)?;
+    let start = value_at(key.len(), expiry.is_some());
+    tx.init(&fresh, start, value);
+    let at = fresh.off().byte_add(start);
+    Ok((fresh, at))
+}
+
 /// Bytes from the start of an entry to its value.
 #[inline(always)]
 pub fn value_at(key_len: usize, has_expiry: bool) -> u64 {
@@ -342,6 +357,31 @@ pub fn set_kind(
 #[inline(always)]
 pub fn touch(tx: &mut Tx<'_>, entry: Off<Entry>, word: u32) {
     tx.hint(field!(entry, Entry.access), U32::from_native(word));
+}
+
+/// What another entry of the same key takes over when a value is made anew in another form. It is taken
+/// out of the arena, which changes meanwhile.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// The key.
+    pub key: Vec<u8>,
+    /// When it expires, in milliseconds since the epoch.
+    pub expiry: Option<i64>,
+    access: u32,
+}
+
+impl Identity {
+    /// That of an entry.
+    pub fn of(entry: &EntryView<'_>) -> Identity {
+        Identity { key: entry.key().to_vec(), expiry: entry.expiry(), access: entry.access() }
+    }
+
+    /// Notes in an entry, which was made with this key and expiry, how the old one was used.
+    pub fn hand_over(&self, tx: &mut Tx<'_>, fresh: &Fresh) -> Off<Entry> {
+        let off = fresh.off().cast();
+        touch(tx, off, self.access);
+        off
+    }
 }
 
 /// Copies an entry, with another expiry slot, without what hangs on its value: the new block takes

@@ -9,7 +9,7 @@
 use shm::check::Checker;
 use shm::{Fresh, Off, OutOfMemory, Slot, Tx, U32, View, pack};
 
-use crate::keyspace::entry::{self, Entry, EntryView, Kind};
+use crate::keyspace::entry::{self, Entry, EntryView, Identity, Kind};
 
 /// Bytes in front of the run.
 pub const HEADER: usize = size_of::<U32>();
@@ -126,13 +126,11 @@ pub fn splice_counted(
         entry::set_kind(tx, off, kind, length(len)?)?;
         return Ok(None);
     }
-    let (key, expiry, access) = {
-        let entry = EntryView::new(tx, off);
-        (entry.key().to_vec(), entry.expiry(), entry.access())
-    };
+    let identity = Identity::of(&EntryView::new(tx, off));
+    let (key, expiry) = (&identity.key, identity.expiry);
     // What has grown will grow again.
     let slack = if len > old_len { len / 8 } else { 0 };
-    let fresh = entry::create(tx, &key, kind, expiry, length(len + slack)?)?;
+    let fresh = entry::create(tx, key, kind, expiry, length(len + slack)?)?;
     let start = entry::value_at(key.len(), expiry.is_some());
     tx.init_copy(&fresh, start, place, split as u64);
     tx.init(&fresh, start + count_at as u64, U32::from_native(count));
@@ -140,9 +138,8 @@ pub fn splice_counted(
     let behind = (split + removed) as u64;
     let to = start + (split + bytes.len()) as u64;
     tx.init_copy(&fresh, to, place.byte_add(behind), old_len as u64 - behind);
-    let off = fresh.off().cast();
+    let off = identity.hand_over(tx, &fresh);
     entry::set_kind(tx, off, kind, length(len)?)?;
-    entry::touch(tx, off, access);
     Ok(Some(off))
 }
 

@@ -173,20 +173,9 @@ pub fn create(
         }
         Encoded::Embedded(text) | Encoded::Raw(text) => {
             let record = blob::create(tx, text)?;
-            create_blob(tx, key, record, expiry)
+            Ok(entry::create_record(tx, key, Kind::Blob, expiry, record)?.0)
         }
     }
-}
-
-fn create_blob(
-    tx: &mut Tx<'_>,
-    key: &[u8],
-    record: Blob,
-    expiry: Option<i64>,
-) -> Result<Fresh, OutOfMemory> {
-    let fresh = entry::create(tx, key, Kind::Blob, expiry, size_of::<Blob>() as u32)?;
-    tx.init(&fresh, entry::value_at(key.len(), expiry.is_some()), record);
-    Ok(fresh)
 }
 
 /// Gives an entry another value in place, if it is small and neither too large nor much too small
@@ -310,15 +299,14 @@ pub fn create_raw(
 ) -> Result<Fresh, OutOfMemory> {
     let end = at.checked_add(bytes.len() as u64).ok_or(OutOfMemory)?;
     let length = end.max(old.len() as u64);
-    let start = entry::value_at(key.len(), expiry.is_some());
     if length > INLINE_MAX as u64 {
         let record = blob::create(tx, old)?;
-        let fresh = create_blob(tx, key, record, expiry)?;
-        let blob = fresh.off().byte_add(start);
+        let (fresh, blob) = entry::create_record(tx, key, Kind::Blob, expiry, record)?;
         blob::write(tx, blob, at, bytes)?;
         return Ok(fresh);
     }
     let length = length as usize;
+    let start = entry::value_at(key.len(), expiry.is_some());
     // A value that has grown once will grow again.
     let room = if old.is_empty() { length } else { (length * 3 / 2).min(INLINE_MAX) };
     let fresh = entry::create(tx, key, Kind::Inline, expiry, room as u32)?;

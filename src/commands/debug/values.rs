@@ -4,7 +4,8 @@ use shm::{Off, U64, field};
 
 use crate::commands::object::{idle_seconds, reference_count};
 use crate::executor::{Cx, Fail, Outcome, error};
-use crate::keyspace::{self, Database, EntryView, Found, Kind, Type, entry};
+use crate::keyspace::entry::Identity;
+use crate::keyspace::{self, Database, EntryView, Found, Kind, Type};
 use crate::rdb::object;
 use crate::root::{self, Counters, Root};
 use crate::values::list::List;
@@ -145,13 +146,13 @@ fn may_come_back_different(entry: &EntryView<'_>) -> bool {
 
 fn reencode(cx: &mut Cx<'_>, database: Off<Database>, hash: u64, found: &Found) -> Outcome {
     let old = cx.entry(found);
-    let (name, expiry, access) = (old.key().to_vec(), old.expiry(), old.access());
+    let identity = Identity::of(&old);
     let object = object::read(&serial::dump(&old, &cx.state.config))
         .map_err(|e| Fail::from(format!("ERR a value cannot be read back: {e}")))?;
-    let fresh = serial::load(&mut cx.tx, &name, expiry, &object, &cx.state.config)
-        .map_err(|_| Fail::Oom)?;
-    let off = fresh.off().cast();
-    entry::touch(&mut cx.tx, off, access);
+    let Identity { key, expiry, .. } = &identity;
+    let fresh =
+        serial::load(&mut cx.tx, key, *expiry, &object, &cx.state.config).map_err(|_| Fail::Oom)?;
+    let off = identity.hand_over(&mut cx.tx, &fresh);
     keyspace::replace(&mut cx.tx, database, hash, found, off)?;
     Ok(())
 }

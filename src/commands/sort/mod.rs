@@ -15,7 +15,8 @@ use super::errors::c_string;
 use super::key_search;
 use super::spec::{CommandSpec, acl, anywhere, at, cmd, flag, key};
 use crate::executor::{Cx, Fail, Key, Outcome, class, dispatch, error};
-use crate::keyspace::{Found, Kind, Type, entry};
+use crate::keyspace::entry::Identity;
+use crate::keyspace::{Found, Kind, Type};
 use crate::util::numbers::string2d;
 use crate::util::quote::is_space;
 use crate::util::sorting::{pqsort, qsort};
@@ -116,7 +117,7 @@ fn leave_listpack(cx: &mut Cx<'_>, key: &mut Key<'_>) -> Outcome {
     if entry.kind() != Kind::ZsetPacked {
         return Ok(());
     }
-    let (expiry, access) = (entry.expiry(), entry.access());
+    let identity = Identity::of(&entry);
     let mut builder = zset::Builder::default();
     if let Some(reader) = Reader::of(&entry) {
         for element in reader.elements(0) {
@@ -124,9 +125,9 @@ fn leave_listpack(cx: &mut Cx<'_>, key: &mut Key<'_>) -> Outcome {
         }
     }
     let none = zset::Limits { entries: 0, value: 0 };
-    let fresh = builder.create(&mut cx.tx, key.name, expiry, &none)?.off().cast();
-    entry::touch(&mut cx.tx, fresh, access);
-    cx.exchange(key, fresh)
+    let fresh = builder.create(&mut cx.tx, key.name, identity.expiry, &none)?;
+    let entry = identity.hand_over(&mut cx.tx, &fresh);
+    cx.exchange(key, entry)
 }
 
 /// Texts, one behind the other.

@@ -5,7 +5,7 @@ use shm::table::{self, Table};
 use shm::{Fresh, Off, OutOfMemory, Slot, Tx, U32};
 
 use super::{Field, SMALL_BYTES, SMALL_FIELDS, elements};
-use crate::keyspace::entry::{self, Entry, EntryView, Kind};
+use crate::keyspace::entry::{self, Entry, EntryView, Identity, Kind};
 use crate::values::packed::{self, Packed, Splice};
 use crate::values::table::Element;
 
@@ -129,10 +129,7 @@ impl Draft {
         expiry: Option<i64>,
         rest: impl Iterator<Item = (&'p [u8], &'p [u8])>,
     ) -> Result<(Fresh, usize), OutOfMemory> {
-        let fresh = entry::create(tx, key, Kind::HashTable, expiry, size_of::<Table>() as u32)?;
-        let start = entry::value_at(key.len(), expiry.is_some());
-        tx.init(&fresh, start, Table::EMPTY);
-        let table: Off<Table> = fresh.off().byte_add(start);
+        let (fresh, table) = entry::create_record(tx, key, Kind::HashTable, expiry, Table::EMPTY)?;
         let mut items = pack::items(&self.run);
         let (mut one, mut other) = (pack::Digits::new(), pack::Digits::new());
         while let (Some(field), Some(value)) = (items.next(), items.next()) {
@@ -201,13 +198,9 @@ pub fn set<'p>(
         let moved = packed::rewrite(tx, off, draft.kind(), draft.fields * 2, &draft.run)?;
         return Ok(Changed { created, moved });
     }
-    let (key, expiry, access) = {
-        let entry = EntryView::new(tx, off);
-        (entry.key().to_vec(), entry.expiry(), entry.access())
-    };
-    let (fresh, more) = draft.into_table(tx, &key, expiry, pairs)?;
-    let moved = fresh.off().cast();
-    entry::touch(tx, moved, access);
+    let identity = Identity::of(&EntryView::new(tx, off));
+    let (fresh, more) = draft.into_table(tx, &identity.key, identity.expiry, pairs)?;
+    let moved = identity.hand_over(tx, &fresh);
     Ok(Changed { created: created + more, moved: Some(moved) })
 }
 

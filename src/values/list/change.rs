@@ -10,7 +10,7 @@ use shm::deque::{self, Deque, Direction, End};
 use shm::{Fresh, Off, OutOfMemory, Tx, pack};
 
 use super::{List, PACKED_MAX, Place};
-use crate::keyspace::entry::{self, Entry, EntryView, Kind};
+use crate::keyspace::entry::{self, Entry, EntryView, Identity, Kind};
 use crate::keyspace::trash;
 use crate::values::packed::{self, Packed, Splice};
 
@@ -66,22 +66,9 @@ pub fn create(
     if limits.packs(run.len(), count) {
         return packed::create(tx, key, Kind::ListPacked, expiry, count, run);
     }
-    let (fresh, at) = create_deque(tx, key, expiry)?;
+    let (fresh, at) = entry::create_record(tx, key, Kind::ListDeque, expiry, Deque::EMPTY)?;
     deque::found(tx, at, run, count, &limits.chunk)?;
     Ok(fresh)
-}
-
-/// Makes an entry with an empty deque.
-fn create_deque(
-    tx: &mut Tx<'_>,
-    key: &[u8],
-    expiry: Option<i64>,
-) -> Result<(Fresh, Off<Deque>), OutOfMemory> {
-    let fresh = entry::create(tx, key, Kind::ListDeque, expiry, size_of::<Deque>() as u32)?;
-    let start = entry::value_at(key.len(), expiry.is_some());
-    tx.init(&fresh, start, Deque::EMPTY);
-    let at = fresh.off().byte_add(start);
-    Ok((fresh, at))
 }
 
 /// Where the deque of an entry is; `None` if its list is packed.
@@ -98,14 +85,13 @@ fn unpack(
     limits: &Limits,
 ) -> Result<(Off<Entry>, Off<Deque>), OutOfMemory> {
     let entry = EntryView::new(tx, off);
-    let (key, expiry, access) = (entry.key().to_vec(), entry.expiry(), entry.access());
+    let identity = Identity::of(&entry);
     let Packed { count, run } = Packed::of(&entry);
     let run = run.to_vec();
-    let (fresh, at) = create_deque(tx, &key, expiry)?;
+    let Identity { key, expiry, .. } = &identity;
+    let (fresh, at) = entry::create_record(tx, key, Kind::ListDeque, *expiry, Deque::EMPTY)?;
     deque::found(tx, at, &run, count, &limits.chunk)?;
-    let off = fresh.off().cast();
-    entry::touch(tx, off, access);
-    Ok((off, at))
+    Ok((identity.hand_over(tx, &fresh), at))
 }
 
 /// Adds `count` items at one end. The run has them in the order in which the list will.

@@ -6,7 +6,7 @@ use shm::table::Table;
 use shm::{Fresh, Off, OutOfMemory, Tx};
 
 use super::{PACKED_BYTES, PACKED_MEMBERS, Set, below, table};
-use crate::keyspace::entry::{self, Entry, EntryView, Kind};
+use crate::keyspace::entry::{self, Entry, EntryView, Identity, Kind};
 use crate::values::packed::{self, Splice};
 use crate::values::table::Element;
 
@@ -101,7 +101,6 @@ pub fn create(
     content: &Content,
     most_ints: u64,
 ) -> Result<Fresh, OutOfMemory> {
-    let start = entry::value_at(key.len(), expiry.is_some());
     if !content.texts && content.peak as u64 <= most_ints {
         let mut ints: Vec<i64> =
             pack::items(&content.run).filter_map(|item| item.as_integer()).collect();
@@ -111,10 +110,7 @@ pub fn create(
     if content.fits_packed() {
         return packed::create(tx, key, Kind::SetPacked, expiry, content.count, &content.run);
     }
-    let size = size_of::<Table>() as u32;
-    let fresh = entry::create(tx, key, Kind::SetTable, expiry, size)?;
-    tx.init(&fresh, start, Table::EMPTY);
-    let root = fresh.off().byte_add(start);
+    let (fresh, root) = entry::create_record(tx, key, Kind::SetTable, expiry, Table::EMPTY)?;
     let mut digits = pack::Digits::new();
     for member in pack::items(&content.run) {
         let text = member.text(&mut digits);
@@ -195,8 +191,9 @@ fn add_int(
         _ if full => Some(convert(tx, off, Item::Int(number))?),
         Insertion::Splice { at, integer } => splice_ints(tx, off, at, 0, integer.bytes(), 1)?,
         Insertion::Widened(ints) => {
-            let (key, expiry) = key_of(&EntryView::new(tx, off));
-            Some(create_ints(tx, &key, expiry, &ints)?.off().cast())
+            let identity = Identity::of(&EntryView::new(tx, off));
+            let fresh = create_ints(tx, &identity.key, identity.expiry, &ints)?;
+            Some(identity.hand_over(tx, &fresh))
         }
     };
     Ok(moved.map_or(Added::InPlace, Added::Moved))
@@ -214,20 +211,17 @@ fn splice_ints(
     packed::splice_counted(tx, off, intset::COUNT_AT, splice)
 }
 
-fn key_of(entry: &EntryView<'_>) -> (Vec<u8>, Option<i64>) {
-    (entry.key().to_vec(), entry.expiry())
-}
-
 /// Makes an entry of what a set in its entry has, and a member that it has not. It is none of
 /// integers.
 fn convert(tx: &mut Tx<'_>, off: Off<Entry>, member: Item<'_>) -> Result<Off<Entry>, OutOfMemory> {
-    let (content, (key, expiry)) = {
+    let (identity, content) = {
         let entry = EntryView::new(tx, off);
         let mut content: Content = set_in(&entry).members().collect();
         content.push(member);
-        (content, key_of(&entry))
+        (Identity::of(&entry), content)
     };
-    Ok(create(tx, &key, expiry, &content, 0)?.off().cast())
+    let fresh = create(tx, &identity.key, identity.expiry, &content, 0)?;
+    Ok(identity.hand_over(tx, &fresh))
 }
 
 /// Removes a member from the set that is an entry's value.

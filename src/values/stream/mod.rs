@@ -147,9 +147,7 @@ pub fn create_with(
     expiry: Option<i64>,
     stream: Off<Stream>,
 ) -> Result<Fresh, OutOfMemory> {
-    let fresh = entry::create(tx, key, Kind::Stream, expiry, size_of::<Off<Stream>>() as u32)?;
-    tx.init(&fresh, entry::value_at(key.len(), expiry.is_some()), stream);
-    Ok(fresh)
+    Ok(entry::create_record(tx, key, Kind::Stream, expiry, stream)?.0)
 }
 
 /// Numbers of entries, and the last id.

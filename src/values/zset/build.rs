@@ -4,7 +4,7 @@ use shm::{Fresh, Off, OutOfMemory, Tx, pack};
 
 use super::score::{encode, sort_key};
 use super::{Limits, Reader, Zset, append, new_element};
-use crate::keyspace::entry::{self, Entry, EntryView, Kind};
+use crate::keyspace::entry::{self, Entry, EntryView, Identity, Kind};
 use crate::values::packed;
 
 /// Elements of a sorted set that is to be made.
@@ -85,10 +85,7 @@ fn create_tree(
     expiry: Option<i64>,
     sorted: &[(Box<[u8]>, f64)],
 ) -> Result<Fresh, OutOfMemory> {
-    let fresh = entry::create(tx, key, Kind::ZsetTree, expiry, size_of::<Zset>() as u32)?;
-    let start = entry::value_at(key.len(), expiry.is_some());
-    tx.init(&fresh, start, Zset::EMPTY);
-    let zset = fresh.off().byte_add(start);
+    let (fresh, zset) = entry::create_record(tx, key, Kind::ZsetTree, expiry, Zset::EMPTY)?;
     for (member, score) in sorted {
         let block = new_element(tx, member, *score)?;
         append(tx, zset, sort_key(*score), block)?;
@@ -98,16 +95,15 @@ fn create_tree(
 
 /// Makes an entry with the elements of a packed one in a tree, which is to take its place.
 pub(super) fn to_tree(tx: &mut Tx<'_>, off: Off<Entry>) -> Result<Off<Entry>, OutOfMemory> {
-    let (key, expiry, access, elements) = {
+    let (identity, elements) = {
         let entry = EntryView::new(tx, off);
         let elements: Vec<(Box<[u8]>, f64)> = Reader::of(&entry)
             .into_iter()
             .flat_map(|reader| reader.elements(0))
             .map(|element| (element.member.to_vec().into(), element.score))
             .collect();
-        (entry.key().to_vec(), entry.expiry(), entry.access(), elements)
+        (Identity::of(&entry), elements)
     };
-    let made = create_tree(tx, &key, expiry, &elements)?.off().cast();
-    entry::touch(tx, made, access);
-    Ok(made)
+    let fresh = create_tree(tx, &identity.key, identity.expiry, &elements)?;
+    Ok(identity.hand_over(tx, &fresh))
 }
