@@ -16,6 +16,8 @@ pub mod set;
 pub mod stream;
 pub mod string;
 pub mod table;
+#[cfg(test)]
+mod testing;
 pub mod zset;
 
 use shm::blob::{self, Blob};

@@ -109,7 +109,7 @@ fn find(folder: &Path, found: &mut Vec<PathBuf>) {
 }
 
 fn is_test(name: &str) -> bool {
-    name.ends_with("_tests.rs") || name.ends_with("/tests.rs") || name == "src/testing.rs"
+    name.ends_with("_tests.rs") || name.ends_with("/tests.rs") || name.ends_with("/testing.rs")
 }
 
 /// The sources of a folder, without tests.

@@ -200,5 +200,4 @@ pub fn copy(tx: &mut Tx<'_>, from: Off<u8>, fresh: &Fresh, start: u64) -> Result
 }
 
 #[cfg(test)]
-#[path = "../set_tests.rs"]
 mod tests;

@@ -1,16 +1,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
-use shm::{Arena, Off, Options, OutOfMemory, Tx, View};
+use shm::{Off, OutOfMemory, Tx, View};
 
 use super::change::{Keep, Trim};
 use super::group::{self, Position};
 use super::{Counts, Id, Limits, Stream, change, counts, entries, serial};
-use crate::keyspace::{self, Database, EntryView};
+use crate::keyspace::{self, EntryView};
 use crate::root;
+use crate::values::testing::{self, Held, KeyOp};
 
-const KEY: &[u8] = b"stream";
-const COPY: &[u8] = b"copy";
+/// The key of the stream that operations are on; the one beside it gets copies.
+const KEY: u8 = 0;
 /// Nodes are full after few entries, so that every operation meets several of them.
 const LIMITS: Limits = Limits { bytes: 200, entries: 4 };
 
@@ -24,8 +25,7 @@ enum Op {
     Deliver { group: u8, consumer: u8, at: usize },
     Acknowledge { group: u8, at: usize },
     DropConsumer { group: u8, consumer: u8 },
-    Copy,
-    Drop,
+    Key(KeyOp),
 }
 
 fn value() -> impl Strategy<Value = Vec<u8>> {
@@ -51,30 +51,29 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(group, consumer, at)| Op::Deliver { group, consumer, at }),
         3 => (name.clone(), at).prop_map(|(group, at)| Op::Acknowledge { group, at }),
         1 => (name, consumer).prop_map(|(group, consumer)| Op::DropConsumer { group, consumer }),
-        1 => Just(Op::Copy),
-        1 => Just(Op::Drop),
+        2 => KeyOp::any(2).prop_map(Op::Key),
     ]
 }
 
 type Fields = Vec<(Vec<u8>, Vec<u8>)>;
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-struct ModelGroup {
+struct PlainGroup {
     consumers: BTreeSet<Vec<u8>>,
     /// Consumer and number of deliveries.
     pending: BTreeMap<Id, (Vec<u8>, u64)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-struct Model {
+struct Plain {
     entries: BTreeMap<Id, Fields>,
     last: Id,
     added: u64,
     max_deleted: Id,
-    groups: BTreeMap<Vec<u8>, ModelGroup>,
+    groups: BTreeMap<Vec<u8>, PlainGroup>,
 }
 
-type World = BTreeMap<&'static [u8], Model>;
+type Model = testing::Model<Plain>;
 
 /// Names that begin alike, so that the order needs more than the first bytes.
 fn name(number: u8) -> Vec<u8> {
@@ -86,38 +85,34 @@ fn field_names(fields: &[(u8, Vec<u8>)]) -> Fields {
     fields.iter().map(|(field, value)| (name(*field), value.clone())).collect()
 }
 
-fn id_at(model: &Model, at: usize) -> Id {
+fn id_at(model: &Plain, at: usize) -> Id {
     // Some ids were never there.
     let ids: Vec<_> = model.entries.keys().copied().collect();
     ids.get(at).copied().unwrap_or(Id { ms: at as u64, seq: 1 })
 }
 
-fn find(view: &View, database: Off<Database>, key: &[u8]) -> Option<keyspace::Found> {
-    keyspace::find(view, database, view.hash(key), key)
-}
-
-fn stream_of(view: &View, database: Off<Database>, key: &[u8]) -> Option<Off<Stream>> {
-    find(view, database, key).and_then(|it| super::of(&EntryView::new(view, it.entry)))
-}
-
-fn open(tx: &mut Tx<'_>, database: Off<Database>) -> Result<Off<Stream>, OutOfMemory> {
-    if let Some(stream) = stream_of(tx, database, KEY) {
-        return Ok(stream);
+/// The stream, which is made if it is not there.
+fn open(tx: &mut Tx<'_>) -> Result<Off<Stream>, OutOfMemory> {
+    if let Some(found) = testing::find(tx, KEY) {
+        return Ok(stream_of(&EntryView::new(tx, found.entry)));
     }
-    let (fresh, stream) = super::create(tx, KEY, None)?;
-    keyspace::insert(tx, database, tx.hash(KEY), fresh.off().cast())?;
+    let (fresh, stream) = super::create(tx, &testing::name(KEY), None)?;
+    testing::put(tx, KEY, fresh)?;
     Ok(stream)
 }
 
-/// Does an operation to the arena and to the model.
-fn run(
-    tx: &mut Tx<'_>,
-    database: Off<Database>,
-    world: &mut World,
-    op: &Op,
-) -> Result<(), OutOfMemory> {
-    let stream = open(tx, database)?;
-    let model = world.entry(KEY).or_default();
+fn stream_of(entry: &EntryView<'_>) -> Off<Stream> {
+    super::of(entry).expect("a stream")
+}
+
+/// Runs an operation in the arena and in the model.
+fn run(tx: &mut Tx<'_>, model: &mut Model, op: &Op) -> Result<(), OutOfMemory> {
+    if let Op::Key(op) = op {
+        return op.run(tx, model);
+    }
+    let stream = open(tx)?;
+    let new = || Held { value: Plain::default(), expiry: None };
+    let model = &mut model.entry(KEY).or_insert_with(new).value;
     match op {
         Op::Add { same_ms, fields } => {
             let id = match same_ms {
@@ -153,21 +148,6 @@ fn run(
             let dropped = group::remove(tx, stream, &group)?;
             assert_eq!(dropped, model.groups.remove(&group).is_some());
         }
-        Op::Copy => {
-            if let Some(found) = find(tx, database, COPY) {
-                keyspace::remove(tx, database, &found)?;
-            }
-            let from = find(tx, database, KEY).expect("just made").entry;
-            let fresh = crate::values::copy(tx, from, COPY, None)?;
-            keyspace::insert(tx, database, tx.hash(COPY), fresh.off().cast())?;
-            let model = model.clone();
-            world.insert(COPY, model);
-        }
-        Op::Drop => {
-            let found = find(tx, database, KEY).expect("just made");
-            keyspace::remove(tx, database, &found)?;
-            world.remove(KEY);
-        }
         _ => run_on_group(tx, stream, model, op)?,
     }
     Ok(())
@@ -176,7 +156,7 @@ fn run(
 fn trim(
     tx: &mut Tx<'_>,
     stream: Off<Stream>,
-    model: &mut Model,
+    model: &mut Plain,
     keep: usize,
     by_id: bool,
     whole_nodes: bool,
@@ -205,7 +185,7 @@ fn trim(
 fn run_on_group(
     tx: &mut Tx<'_>,
     stream: Off<Stream>,
-    model: &mut Model,
+    model: &mut Plain,
     op: &Op,
 ) -> Result<(), OutOfMemory> {
     let (Op::Deliver { group, .. }
@@ -256,7 +236,8 @@ fn run_on_group(
 }
 
 /// Reads a stream back.
-fn read(view: &View, stream: Off<Stream>) -> Model {
+fn read(entry: &EntryView<'_>) -> Plain {
+    let (view, stream) = (entry.view(), stream_of(entry));
     let fields = |entry: &super::node::Entry<'_>| -> Fields {
         entry.pairs().map(|(field, value)| (field.to_vec(), value.to_vec())).collect()
     };
@@ -275,80 +256,35 @@ fn read(view: &View, stream: Off<Stream>) -> Model {
     let groups = group::all(view, stream).map(|at| {
         let name_of = |consumer| group::consumer_name(view, consumer).to_vec();
         let claims = group::pending_from(view, group::pending(at), Id::MIN);
-        let read = ModelGroup {
+        let read = PlainGroup {
             consumers: group::consumers(view, at).map(name_of).collect(),
             pending: claims.map(|it| (it.id, (name_of(it.consumer), it.count))).collect(),
         };
         (group::name(view, at).to_vec(), read)
     });
     let max_deleted = super::max_deleted(view, stream);
-    Model { entries: found, last, added, max_deleted, groups: groups.collect() }
-}
-
-fn read_all(view: &View, database: Off<Database>) -> World {
-    let keys = [KEY, COPY].into_iter();
-    keys.filter_map(|key| Some((key, read(view, stream_of(view, database, key)?)))).collect()
-}
-
-fn arena() -> (Arena, Off<Database>) {
-    let options = Options { reserve: 0, ..Options::default() };
-    let (mut arena, _) = Arena::create(&options).expect("an arena");
-    let made = arena.transact(|tx| root::create(tx, 1, 0, [b'0'; 40]));
-    let database = root::database(&arena, made.expect("memory"), 0);
-    (arena, database)
-}
-
-fn check(arena: &Arena) {
-    let report = crate::check::check_arena(arena);
-    assert!(report.clean, "{}", report.text);
+    Plain { entries: found, last, added, max_deleted, groups: groups.collect() }
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
-    /// Several operations a transaction, some of them taken back, alone or all together: what is left is
-    /// what the model says, and the checker finds nothing wrong.
+    /// What is left is what was done, entries and groups.
     #[test]
-    fn streams_are_what_was_done_to_them(
-        transactions in prop::collection::vec(
-            (prop::collection::vec((op(), 0u8..5), 1..12), 0u8..5),
-            1..12,
-        ),
-    ) {
-        let (mut arena, database) = arena();
-        let mut world = World::new();
-        for (ops, fate) in &transactions {
-            let payload = arena.payload();
-            let mut tx = arena.begin();
-            let mut draft = world.clone();
-            for (op, fate) in ops {
-                let (point, before) = (tx.savepoint(), draft.clone());
-                run(&mut tx, database, &mut draft, op).expect("memory");
-                if *fate == 0 {
-                    tx.rollback_to(point);
-                    draft = before;
-                }
-                prop_assert_eq!(&read_all(&tx, database), &draft, "within, after {:?}", op);
-            }
-            if *fate == 0 {
-                drop(tx);
-            } else {
-                tx.commit(&payload);
-                world = draft;
-            }
-            prop_assert_eq!(&read_all(&arena, database), &world);
-            check(&arena);
-        }
+    fn streams_are_what_was_done_to_them(transactions in testing::transactions(op())) {
+        let read = |view: &View| testing::read(view, read);
+        testing::drive(&mut testing::arena(), Model::new(), &transactions, run, read)?;
     }
 
     /// What is written as listpacks and read back is the same stream.
     #[test]
     fn nodes_survive_being_listpacks(ops in prop::collection::vec(op(), 1..60)) {
-        let (mut arena, database) = arena();
-        let mut world = World::new();
+        const AGAIN: u8 = 2;
+        let mut arena = testing::arena();
         let run_all = |tx: &mut Tx<'_>| {
-            ops.iter().try_for_each(|op| run(tx, database, &mut world, op))?;
-            open(tx, database)
+            let mut model = Model::new();
+            ops.iter().try_for_each(|op| run(tx, &mut model, op))?;
+            open(tx)
         };
         let stream = arena.transact(run_all).expect("memory");
         let mut nodes = Vec::new();
@@ -365,23 +301,24 @@ proptest! {
                 builder.node(tx, *master, listpack).expect("a node");
             }
             builder.totals(tx, counts, deleted).expect("totals that agree");
-            let fresh = super::create_with(tx, b"again", None, builder.stream())?;
-            keyspace::insert(tx, database, tx.hash(b"again"), fresh.off().cast())?;
-            Ok(builder.stream())
+            let fresh = super::create_with(tx, &testing::name(AGAIN), None, builder.stream())?;
+            testing::put(tx, AGAIN, fresh)
         };
-        let again = arena.transact(rebuild).expect("memory");
-        let (mut old, new) = (read(&arena, stream), read(&arena, again));
+        arena.transact(rebuild).expect("memory");
+        let all = testing::read(&arena, read);
+        let mut old = all[&KEY].value.clone();
         old.groups.clear();
-        prop_assert_eq!(old, new);
-        check(&arena);
+        prop_assert_eq!(&old, &all[&AGAIN].value);
+        testing::check(&arena);
     }
 }
 
 #[test]
 fn a_large_stream_is_freed_in_steps_that_the_checker_accepts() {
-    let (mut arena, database) = arena();
+    const COPY: u8 = 1;
+    let mut arena = testing::arena();
     let fill = |tx: &mut Tx<'_>| {
-        let stream = open(tx, database)?;
+        let stream = open(tx)?;
         let at = group::create(tx, stream, b"g", Position { last: Id::MIN, read: None })?;
         let consumers =
             [group::create_consumer(tx, at, b"a", 1)?, group::create_consumer(tx, at, b"b", 1)?];
@@ -393,21 +330,16 @@ fn a_large_stream_is_freed_in_steps_that_the_checker_accepts() {
         Ok(())
     };
     arena.transact(fill).expect("memory");
-    check(&arena);
-    let drop_group = |tx: &mut Tx<'_>| {
-        let stream = open(tx, database)?;
-        crate::values::stream::group::remove(tx, stream, b"g")
-    };
+    testing::check(&arena);
     // A copy that is dropped with its group, beside the group alone.
-    let copy = |tx: &mut Tx<'_>| run(tx, database, &mut World::new(), &Op::Copy);
-    arena.transact(copy).expect("memory");
-    arena.transact(drop_group).expect("memory");
-    let drop_copy = |tx: &mut Tx<'_>| {
-        let found = find(tx, database, COPY).expect("copied");
-        keyspace::remove(tx, database, &found)
+    arena.transact(|tx| testing::copy(tx, KEY, COPY)).expect("memory");
+    let drop_group = |tx: &mut Tx<'_>| {
+        let stream = open(tx)?;
+        group::remove(tx, stream, b"g")
     };
-    arena.transact(drop_copy).expect("memory");
-    check(&arena);
+    arena.transact(drop_group).expect("memory");
+    arena.transact(|tx| testing::remove(tx, COPY)).expect("memory");
+    testing::check(&arena);
     let step = |tx: &mut Tx<'_>| {
         let root = root::of(tx);
         keyspace::trash::step(tx, root, 64)
@@ -416,16 +348,16 @@ fn a_large_stream_is_freed_in_steps_that_the_checker_accepts() {
     while arena.transact(step).expect("memory") {
         steps += 1;
         if steps % 8 == 0 {
-            check(&arena);
+            testing::check(&arena);
         }
     }
     assert!(steps > 40, "freed in {steps} steps");
-    check(&arena);
+    testing::check(&arena);
 }
 
 #[test]
 fn what_is_no_node_is_refused() {
-    let (mut arena, _) = arena();
+    let mut arena = testing::arena();
     let mut run = Vec::new();
     let args = || [&b"f"[..], b"v"].into_iter();
     let master = Id { ms: 5, seq: 1 };

@@ -243,5 +243,4 @@ impl Limits {
 }
 
 #[cfg(test)]
-#[path = "tests.rs"]
 mod tests;

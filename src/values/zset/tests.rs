@@ -1,14 +1,12 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use shm::{Arena, Options};
+use shm::Arena;
 
 use super::*;
-use crate::keyspace::entry::{Entry, EntryView};
-use crate::keyspace::{self, Database, Found};
+use crate::keyspace::{self, Entry, EntryView};
 use crate::root;
-
-const EXPIRY: i64 = 33_177_117_420_000;
+use crate::values::testing::{self, Held, KeyOp};
 
 /// One change of one key.
 #[derive(Debug, Clone)]
@@ -34,17 +32,7 @@ enum Op {
         key: u8,
         limits: Limits,
     },
-    Copy {
-        from: u8,
-        to: u8,
-    },
-    Expire {
-        key: u8,
-        expiry: bool,
-    },
-    Delete {
-        key: u8,
-    },
+    Key(KeyOp),
 }
 
 fn limits() -> impl Strategy<Value = Limits> {
@@ -88,23 +76,20 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(key, members)| Op::Remove { key, members }),
         2 => (key.clone(), any::<u64>(), prop_oneof![0u64..4, 1u64..100])
             .prop_map(|(key, rank, count)| Op::RemoveRanks { key, rank, count }),
-        1 => (key.clone(), limits()).prop_map(|(key, limits)| Op::Rewrite { key, limits }),
-        1 => (key.clone(), key.clone()).prop_map(|(from, to)| Op::Copy { from, to }),
-        1 => (key.clone(), any::<bool>()).prop_map(|(key, expiry)| Op::Expire { key, expiry }),
-        1 => key.prop_map(|key| Op::Delete { key }),
+        1 => (key, limits()).prop_map(|(key, limits)| Op::Rewrite { key, limits }),
+        3 => KeyOp::any(3).prop_map(Op::Key),
     ]
 }
 
 /// What a key should hold.
 #[derive(Debug, Clone, PartialEq)]
-struct Value {
+struct Plain {
     scores: BTreeMap<Vec<u8>, f64>,
     /// Whether the encoding is `listpack`.
     listpack: bool,
-    expiry: Option<i64>,
 }
 
-impl Value {
+impl Plain {
     fn sorted(&self) -> Vec<(f64, Vec<u8>)> {
         let mut all: Vec<_> = self.scores.iter().map(|it| (*it.1, it.0.clone())).collect();
         all.sort_by(|a, b| a.partial_cmp(b).expect("no NaN"));
@@ -117,50 +102,30 @@ impl Value {
     }
 }
 
-type Model = BTreeMap<u8, Value>;
-
-/// Keys of different lengths, so that values lie at different distances.
-fn name(key: u8) -> Vec<u8> {
-    vec![b'k'; 1 + 7 * usize::from(key)]
-}
+type Model = testing::Model<Plain>;
 
 /// Carries operations out in the arena and in the model, and compares what each says.
 struct World<'t, 'a> {
     tx: &'t mut Tx<'a>,
-    database: Off<Database>,
     model: &'t mut Model,
 }
 
 impl World<'_, '_> {
-    fn find(&self, key: u8) -> Option<Found> {
-        let name = name(key);
-        keyspace::find(self.tx, self.database, self.tx.hash(&name), &name)
+    /// What the model has of a key that the arena has.
+    fn plain(&mut self, key: u8) -> &mut Plain {
+        &mut self.model.get_mut(&key).expect("the model has the key").value
     }
 
-    fn put(&mut self, key: u8, fresh: Fresh) -> Result<(), OutOfMemory> {
-        let hash = self.tx.hash(&name(key));
-        let entry = fresh.off().cast();
-        match self.find(key) {
-            Some(found) => keyspace::replace(self.tx, self.database, hash, &found, entry),
-            None => keyspace::insert(self.tx, self.database, hash, entry),
-        }
-    }
-
-    /// Puts an entry that was made anew in its place, and removes a key without elements.
+    /// Takes over an entry that was made anew, and removes a key without elements.
     fn settle(&mut self, key: u8, moved: Option<Off<Entry>>) -> Result<(), OutOfMemory> {
-        let (hash, found) = (self.tx.hash(&name(key)), self.find(key).expect("a key"));
-        let database = self.database;
-        if let Some(moved) = moved {
-            keyspace::replace_reshaped(self.tx, database, hash, &found, moved)?;
+        testing::settle(self.tx, key, moved)?;
+        if !self.plain(key).scores.is_empty() {
+            return Ok(());
         }
-        if self.model[&key].scores.is_empty() {
-            let found = self.find(key).expect("a key");
-            let entry = EntryView::new(self.tx, found.entry);
-            assert!(Reader::of(&entry).expect("a sorted set").is_empty());
-            self.model.remove(&key);
-            return keyspace::remove(self.tx, database, &found);
-        }
-        Ok(())
+        let found = testing::find(self.tx, key).expect("the arena has the key");
+        let entry = EntryView::new(self.tx, found.entry);
+        assert!(Reader::of(&entry).expect("a sorted set").is_empty());
+        KeyOp::Remove { key }.run(self.tx, self.model)
     }
 
     fn set(
@@ -169,24 +134,23 @@ impl World<'_, '_> {
         (member, score): &(Vec<u8>, f64),
         limits: &Limits,
     ) -> Result<(), OutOfMemory> {
-        let Some(found) = self.find(key) else {
-            let fresh = create(self.tx, &name(key), member, *score, limits)?;
-            self.put(key, fresh)?;
+        let Some(found) = testing::find(self.tx, key) else {
             let scores = BTreeMap::from([(member.clone(), *score)]);
-            let mut value = Value { scores, listpack: true, expiry: None };
+            let mut value = Plain { scores, listpack: true };
             value.listpack = value.is_listpack(limits);
-            self.model.insert(key, value);
-            return Ok(());
+            self.model.insert(key, Held { value, expiry: None });
+            let fresh = create(self.tx, &testing::name(key), member, *score, limits)?;
+            return testing::put(self.tx, key, fresh);
         };
         let spot = locate(self.tx, found.entry, member);
-        let value = self.model.get_mut(&key).expect("the model has the key");
-        assert_eq!(spot.score, value.scores.get(member).copied(), "{member:?}");
-        value.scores.insert(member.clone(), *score);
+        let plain = self.plain(key);
+        assert_eq!(spot.score, plain.scores.get(member).copied(), "{member:?}");
+        plain.scores.insert(member.clone(), *score);
         let moved = match spot.score {
             Some(_) => rescore(self.tx, found.entry, &spot, member, *score)?,
             None => {
                 let fits = member.len() as u64 <= limits.value;
-                value.listpack &= fits && value.scores.len() as u64 <= limits.entries;
+                plain.listpack &= fits && plain.scores.len() as u64 <= limits.entries;
                 add(self.tx, found.entry, &spot, member, *score, limits)?
             }
         };
@@ -194,15 +158,40 @@ impl World<'_, '_> {
     }
 
     fn remove(&mut self, key: u8, member: &[u8]) -> Result<(), OutOfMemory> {
-        let Some(found) = self.find(key) else { return Ok(()) };
+        let Some(found) = testing::find(self.tx, key) else { return Ok(()) };
         let spot = locate(self.tx, found.entry, member);
-        let value = self.model.get_mut(&key).expect("the model has the key");
-        assert_eq!(spot.score, value.scores.remove(member), "{member:?}");
+        assert_eq!(spot.score, self.plain(key).scores.remove(member), "{member:?}");
         if spot.score.is_none() {
             return Ok(());
         }
         let moved = remove(self.tx, found.entry, &spot, member)?;
         self.settle(key, moved)
+    }
+
+    fn remove_ranks(&mut self, key: u8, rank: u64, count: u64) -> Result<(), OutOfMemory> {
+        let Some(found) = testing::find(self.tx, key) else { return Ok(()) };
+        let plain = self.plain(key);
+        let sorted = plain.sorted();
+        let rank = rank % sorted.len() as u64;
+        for (_, member) in sorted.iter().skip(rank as usize).take(count as usize) {
+            plain.scores.remove(member);
+        }
+        let moved = remove_ranks(self.tx, found.entry, rank, count)?;
+        self.settle(key, moved)
+    }
+
+    fn rewrite(&mut self, key: u8, limits: &Limits) -> Result<(), OutOfMemory> {
+        let Some(found) = testing::find(self.tx, key) else { return Ok(()) };
+        let entry = EntryView::new(self.tx, found.entry);
+        let mut builder = Builder::default();
+        Reader::of(&entry).expect("a sorted set").for_each(|element| {
+            builder.push(&element.member.to_vec(), element.score);
+        });
+        let expiry = entry.expiry();
+        let fresh = builder.create(self.tx, &testing::name(key), expiry, limits)?;
+        let plain = self.plain(key);
+        plain.listpack = plain.is_listpack(limits);
+        testing::put(self.tx, key, fresh)
     }
 
     fn run(&mut self, op: &Op) -> Result<(), OutOfMemory> {
@@ -213,68 +202,22 @@ impl World<'_, '_> {
             Op::Remove { key, members } => {
                 members.iter().try_for_each(|member| self.remove(*key, member))
             }
-            Op::RemoveRanks { key, rank, count } => {
-                let Some(found) = self.find(*key) else { return Ok(()) };
-                let value = self.model.get_mut(key).expect("the model has the key");
-                let sorted = value.sorted();
-                let rank = *rank % sorted.len() as u64;
-                for (_, member) in sorted.iter().skip(rank as usize).take(*count as usize) {
-                    value.scores.remove(member);
-                }
-                let moved = remove_ranks(self.tx, found.entry, rank, *count)?;
-                self.settle(*key, moved)
-            }
-            Op::Rewrite { key, limits } => {
-                let Some(found) = self.find(*key) else { return Ok(()) };
-                let entry = EntryView::new(self.tx, found.entry);
-                let mut builder = Builder::default();
-                Reader::of(&entry).expect("a sorted set").for_each(|element| {
-                    builder.push(&element.member.to_vec(), element.score);
-                });
-                let expiry = entry.expiry();
-                let fresh = builder.create(self.tx, &name(*key), expiry, limits)?;
-                let value = self.model.get_mut(key).expect("the model has the key");
-                value.listpack = value.is_listpack(limits);
-                self.put(*key, fresh)
-            }
-            Op::Copy { from, to } if from != to => {
-                let Some(found) = self.find(*from) else { return Ok(()) };
-                let expiry = EntryView::new(self.tx, found.entry).expiry();
-                let fresh = crate::values::copy(self.tx, found.entry, &name(*to), expiry)?;
-                self.model.insert(*to, self.model[from].clone());
-                self.put(*to, fresh)
-            }
-            Op::Copy { .. } => Ok(()),
-            Op::Expire { key, expiry } => {
-                let Some(found) = self.find(*key) else { return Ok(()) };
-                let (hash, at) = (self.tx.hash(&name(*key)), expiry.then_some(EXPIRY));
-                self.model.get_mut(key).expect("the model has the key").expiry = at;
-                keyspace::set_expiry(self.tx, self.database, hash, &found, at).map(|_| ())
-            }
-            Op::Delete { key } => {
-                self.model.remove(key);
-                let Some(found) = self.find(*key) else { return Ok(()) };
-                keyspace::remove(self.tx, self.database, &found)
-            }
+            Op::RemoveRanks { key, rank, count } => self.remove_ranks(*key, *rank, *count),
+            Op::Rewrite { key, limits } => self.rewrite(*key, limits),
+            Op::Key(op) => op.run(self.tx, self.model),
         }
     }
 }
 
-/// Reads all keys back.
-fn read(view: &View, database: Off<Database>) -> Model {
-    let mut model = Model::new();
-    shm::table::for_each(view, keyspace::keys(database), |view, block| {
-        let entry = EntryView::new(view, block.cast());
-        let zset = Reader::of(&entry).expect("a sorted set");
-        let scores: BTreeMap<Vec<u8>, f64> =
-            zset.elements(0).map(|it| (it.member.to_vec(), it.score)).collect();
-        assert_eq!(scores.len() as u64, zset.len());
-        let listpack = entry.kind().encoding() == "listpack";
-        let value = Value { scores, listpack, expiry: entry.expiry() };
-        check_reader(&zset, &value.sorted());
-        model.insert(((entry.key().len() - 1) / 7) as u8, value);
-    });
-    model
+/// Reads a sorted set back.
+fn read(entry: &EntryView<'_>) -> Plain {
+    let zset = Reader::of(entry).expect("a sorted set");
+    let scores: BTreeMap<Vec<u8>, f64> =
+        zset.elements(0).map(|it| (it.member.to_vec(), it.score)).collect();
+    assert_eq!(scores.len() as u64, zset.len());
+    let plain = Plain { scores, listpack: entry.kind().encoding() == "listpack" };
+    check_reader(&zset, &plain.sorted());
+    plain
 }
 
 /// Holds everything that a sorted set says of itself against its elements.
@@ -313,102 +256,51 @@ fn check_reader(zset: &Reader<'_>, sorted: &[(f64, Vec<u8>)]) {
         }
     }
     assert_eq!(scanned.len(), sorted.len());
-    let mut seed = 0u64;
-    let sample = zset.sample(5, || {
-        seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        seed
-    });
-    assert_eq!(sample.len(), sorted.len().min(5));
-}
-
-fn arena() -> (Arena, Off<Database>) {
-    let options = Options { reserve: 0, ..Options::default() };
-    let (mut arena, _) = Arena::create(&options).expect("an arena");
-    let made = arena.transact(|tx| root::create(tx, 1, 0, [b'0'; 40]));
-    let database = root::database(&arena, made.expect("memory"), 0);
-    (arena, database)
+    assert_eq!(zset.sample(5, testing::random(1)).len(), sorted.len().min(5));
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
-    /// Several operations a transaction, some of them taken back, alone or all together: what is
-    /// left is what the model says, in the encodings that Redis would show, and nothing leaks.
+    /// What is left is what was put in, in the encodings that Redis would show.
     #[test]
-    fn sorted_sets_are_what_was_put_into_them(
-        transactions in prop::collection::vec(
-            (prop::collection::vec((op(), 0u8..4), 1..8), 0u8..4),
-            1..12,
-        ),
-    ) {
-        let (mut arena, database) = arena();
-        let mut model = Model::new();
-        for (ops, fate) in &transactions {
-            let payload = arena.payload();
-            let mut tx = arena.begin();
-            let mut draft = model.clone();
-            for (op, fate) in ops {
-                let point = tx.savepoint();
-                let before = draft.clone();
-                World { tx: &mut tx, database, model: &mut draft }.run(op).expect("memory");
-                if *fate == 0 {
-                    tx.rollback_to(point);
-                    draft = before;
-                }
-                prop_assert_eq!(&read(&tx, database), &draft, "within, after {:?}", op);
-            }
-            if *fate == 0 {
-                drop(tx);
-            } else {
-                tx.commit(&payload);
-                model = draft;
-            }
-            prop_assert_eq!(&read(&arena, database), &model);
-            let report = crate::check::check_arena(&arena);
-            prop_assert!(report.clean, "{}", report.text);
-        }
+    fn sorted_sets_are_what_was_put_into_them(transactions in testing::transactions(op())) {
+        let run = |tx: &mut Tx<'_>, model: &mut Model, op: &Op| World { tx, model }.run(op);
+        let read = |view: &View| testing::read(view, read);
+        testing::drive(&mut testing::arena(), Model::new(), &transactions, run, read)?;
     }
 }
 
-/// Makes one sorted set; gives the arena, its database and the bytes of the value, key and all.
-fn made(elements: impl Iterator<Item = (String, f64)>) -> (Arena, Off<Database>, u64) {
-    let (mut arena, database) = arena();
-    let mut model = Model::new();
+/// An arena in which the first key has these elements.
+fn arena_with(elements: impl Iterator<Item = (String, f64)>) -> Arena {
+    let mut arena = testing::arena();
     let limits = Limits { entries: 128, value: 64 };
-    let bytes = arena.transact(|tx| {
-        let mut world = World { tx, database, model: &mut model };
-        for (member, score) in elements {
-            world.set(0, &(member.into_bytes(), score), &limits)?;
-        }
-        let found = world.find(0).expect("the sorted set");
-        Ok(crate::values::memory(&EntryView::new(world.tx, found.entry), 0))
-    });
-    (arena, database, bytes.expect("memory"))
+    let mut elements = elements.map(|(member, score)| (member.into_bytes(), score));
+    let fill = |tx: &mut Tx<'_>| {
+        let mut world = World { tx, model: &mut Model::new() };
+        elements.try_for_each(|element| world.set(0, &element, &limits))
+    };
+    arena.transact(fill).expect("memory");
+    arena
 }
 
 #[test]
 fn sorted_sets_are_small() {
     let elements = |count: u64| (0..count).map(|n| (format!("member:{n:06}"), n as f64));
-    assert!(made(elements(10)).2 <= 224);
-    let large = made(elements(20_000)).2;
+    let memory = |count: u64| testing::memory(&arena_with(elements(count)), 0, 0);
+    assert!(memory(10) <= 224);
+    let large = memory(20_000);
     assert!(large / 20_000 <= 72, "{large} bytes");
 }
 
 #[test]
 fn a_large_sorted_set_is_taken_apart_in_small_steps() {
-    let (mut arena, database, _) = made((0..5_000).map(|n| (format!("m{n}"), f64::from(n % 7))));
-    arena
-        .transact(|tx| {
-            let hash = tx.hash(&name(0));
-            let found = keyspace::find(tx, database, hash, &name(0)).expect("the key");
-            keyspace::remove(tx, database, &found)
-        })
-        .expect("memory");
+    let mut arena = arena_with((0..5_000).map(|n| (format!("m{n}"), f64::from(n % 7))));
+    arena.transact(|tx| testing::remove(tx, 0)).expect("memory");
     let root = root::of(&arena);
     let mut steps = 0;
     while arena.transact(|tx| keyspace::trash::step(tx, root, 100)).expect("memory") {
-        let report = crate::check::check_arena(&arena);
-        assert!(report.clean, "{}", report.text);
+        testing::check(&arena);
         steps += 1;
     }
     assert!(steps > 20, "{steps} steps");
