@@ -2,10 +2,10 @@
 
 use shm::{U32, field};
 
-use super::client;
 use super::spec::{CommandSpec, acl, cmd, flag};
+use super::{arguments, client};
 use crate::executor::dispatch;
-use crate::executor::{Cx, Fail, Outcome, error};
+use crate::executor::{Cx, Outcome, error};
 use crate::proto::reply::{Protocol, shared};
 use crate::session::{self, Session};
 use crate::util::numbers::string2ll;
@@ -224,12 +224,8 @@ fn reset(cx: &mut Cx<'_>) -> Outcome {
 
 /// `SELECT index`: change the selected database for the current connection.
 fn select(cx: &mut Cx<'_>) -> Outcome {
-    let index = i32::try_from(cx.int_arg(1)?).map_err(|_| {
-        Fail::from("ERR value is out of range, value must between -2147483648 and 2147483647")
-    })?;
-    let count = cx.tx.get(cx.root).database_count.to_native();
-    let index = u32::try_from(index).ok().filter(|index| *index < count);
-    select_database(cx, index.ok_or(Fail::from("ERR DB index is out of range"))?)?;
+    let (index, _) = arguments::database(cx, 1)?;
+    select_database(cx, index)?;
     cx.reply.ok();
     Ok(())
 }

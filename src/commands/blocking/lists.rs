@@ -1,8 +1,9 @@
 //! Waiting for elements of lists.
 
-use super::seconds_arg;
-use crate::commands::lists::{End, Several, end_arg, move_one, pop_one, pop_with_key};
-use crate::executor::{Cx, Fail, Outcome, error};
+use super::{first_there, seconds_arg};
+use crate::commands::arguments::PopFirst;
+use crate::commands::lists::{End, end_arg, move_one, pop_one, pop_with_key};
+use crate::executor::{Cx, Fail, Key, Outcome};
 use crate::keyspace::Type;
 use crate::session::waits::Kind;
 
@@ -22,7 +23,7 @@ fn pop_first(cx: &mut Cx<'_>, end: End) -> Outcome {
     let timeout = cx.args.len() - 1;
     let deadline = seconds_arg(cx, timeout)?;
     let keys = 1..timeout;
-    match first_list(cx, keys.clone())? {
+    match first_there(cx, keys.clone(), Type::List)? {
         Some(key) => pop_named(cx, key, end),
         None => wait(cx, keys, deadline),
     }
@@ -31,13 +32,10 @@ fn pop_first(cx: &mut Cx<'_>, end: End) -> Outcome {
 /// `BLMPOP timeout numkeys key [key ...] <LEFT | RIGHT> [COUNT count]`: pop elements from a list,
 /// or block until one is available.
 pub(super) fn blmpop(cx: &mut Cx<'_>) -> Outcome {
-    let Several { keys, end, count } = Several::parse(cx, 2)?;
+    let PopFirst { keys, end, count } = PopFirst::parse(cx, 2, end_arg)?;
     let deadline = seconds_arg(cx, 1)?;
-    match first_list(cx, keys.clone())? {
-        Some(name) => {
-            let mut key = cx.open(name)?;
-            pop_with_key(cx, &mut key, end, count)
-        }
+    match first_there(cx, keys.clone(), Type::List)? {
+        Some(mut key) => pop_with_key(cx, &mut key, end, count),
         None => wait(cx, keys, deadline),
     }
 }
@@ -68,39 +66,30 @@ fn move_or_wait(cx: &mut Cx<'_>, from: End, to: End, timeout: usize) -> Outcome 
     wait(cx, 1..2, deadline)
 }
 
-/// The first of these keys that is there: a list.
-fn first_list<'a>(cx: &mut Cx<'a>, keys: std::ops::Range<usize>) -> Result<Option<&'a [u8]>, Fail> {
-    for index in keys {
-        let name = cx.arg(index);
-        let found = cx.open(name)?.found;
-        match found.map(|found| cx.entry(&found).kind().value_type()) {
-            None => {}
-            Some(Type::List) => return Ok(Some(name)),
-            Some(_) => return Err(error::WRONG_TYPE),
-        }
-    }
-    Ok(None)
-}
-
 fn wait(cx: &mut Cx<'_>, keys: std::ops::Range<usize>, deadline_ms: Option<i64>) -> Outcome {
     super::wait_for(cx, Kind::List, keys.map(|index| (index, (0, 0))), deadline_ms)
 }
 
 /// Replies with a key's name and the element at one end of its list.
-fn pop_named<'a>(cx: &mut Cx<'a>, name: &'a [u8], end: End) -> Outcome {
-    let mut key = cx.open(name)?;
+fn pop_named(cx: &mut Cx<'_>, mut key: Key<'_>, end: End) -> Outcome {
     cx.reply.array(2);
-    cx.reply.bulk(name);
+    cx.reply.bulk(key.name);
     pop_one(cx, &mut key, end)
 }
 
 /// Does what a blocked command wants with a list that is there.
 pub(super) fn serve<'a>(cx: &mut Cx<'a>, name: &'a [u8]) -> Result<bool, Fail> {
     match cx.command.full_name {
-        "blpop" => pop_named(cx, name, End::Front)?,
-        "brpop" => pop_named(cx, name, End::Back)?,
+        "blpop" => {
+            let key = cx.open(name)?;
+            pop_named(cx, key, End::Front)?;
+        }
+        "brpop" => {
+            let key = cx.open(name)?;
+            pop_named(cx, key, End::Back)?;
+        }
         "blmpop" => {
-            let Several { end, count, .. } = Several::parse(cx, 2)?;
+            let PopFirst { end, count, .. } = PopFirst::parse(cx, 2, end_arg)?;
             let mut key = cx.open(name)?;
             pop_with_key(cx, &mut key, end, count)?;
         }

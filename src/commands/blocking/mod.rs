@@ -8,8 +8,11 @@ mod lists;
 mod streams;
 mod zsets;
 
+use std::ops::Range;
+
 use super::spec::{CommandSpec, acl, at, cmd, flag, key};
-use crate::executor::{Cx, Fail, Outcome};
+use crate::executor::{Cx, Fail, Key, Outcome};
+use crate::keyspace::Type;
 use crate::session::waits::{Kind, Wanted};
 use crate::util::extended::Extended;
 use crate::util::numbers::string2ll;
@@ -79,6 +82,22 @@ pub fn serve<'a>(
         Kind::Zset => zsets::serve(cx, key),
         Kind::Replicas => Ok(false),
     }
+}
+
+/// The first of some keys, which are arguments of these numbers, that is there; an error if it holds
+/// another type than wanted.
+fn first_there<'a>(
+    cx: &mut Cx<'a>,
+    keys: Range<usize>,
+    wanted: Type,
+) -> Result<Option<Key<'a>>, Fail> {
+    for index in keys {
+        let key = cx.open_as(cx.arg(index), wanted)?;
+        if key.exists() {
+            return Ok(Some(key));
+        }
+    }
+    Ok(None)
 }
 
 /// Has the client wait for keys, which are arguments of these numbers (with the ids behind which

@@ -1,8 +1,9 @@
 //! Waiting for elements of sorted sets.
 
-use super::seconds_arg;
-use crate::commands::zsets::pop::{End, Mpop, Shape, pop};
-use crate::executor::{Cx, Fail, Outcome, error};
+use super::{first_there, seconds_arg};
+use crate::commands::arguments::PopFirst;
+use crate::commands::zsets::pop::{End, Shape, end_arg, pop};
+use crate::executor::{Cx, Fail, Outcome};
 use crate::keyspace::Type;
 use crate::session::waits::Kind;
 
@@ -21,26 +22,26 @@ pub(super) fn bzpopmax(cx: &mut Cx<'_>) -> Outcome {
 fn pop_first(cx: &mut Cx<'_>, end: End) -> Outcome {
     let timeout = cx.args.len() - 1;
     let deadline = seconds_arg(cx, timeout)?;
-    pop_or_wait(cx, Mpop { keys: 1..timeout, end, count: 1 }, Shape::KeyFlat, deadline)
+    pop_or_wait(cx, PopFirst { keys: 1..timeout, end, count: 1 }, Shape::KeyFlat, deadline)
 }
 
 /// `BZMPOP timeout numkeys key [key ...] <MIN | MAX> [COUNT count]`: remove and return members with
 /// scores in a sorted set or block until one is available.
 pub(super) fn bzmpop(cx: &mut Cx<'_>) -> Outcome {
-    let wanted = Mpop::parse(cx, 2)?;
+    let wanted = PopFirst::parse(cx, 2, end_arg)?;
     let deadline = seconds_arg(cx, 1)?;
     pop_or_wait(cx, wanted, Shape::KeyPairs, deadline)
 }
 
-fn pop_or_wait(cx: &mut Cx<'_>, wanted: Mpop, shape: Shape, deadline_ms: Option<i64>) -> Outcome {
-    let Mpop { keys, end, count } = wanted;
-    for index in keys.clone() {
-        let mut key = cx.open(cx.arg(index))?;
-        match key.found.map(|found| cx.entry(&found).kind().value_type()) {
-            None => {}
-            Some(Type::Zset) => return pop(cx, &mut key, end, count, shape),
-            Some(_) => return Err(error::WRONG_TYPE),
-        }
+fn pop_or_wait(
+    cx: &mut Cx<'_>,
+    wanted: PopFirst<End>,
+    shape: Shape,
+    deadline_ms: Option<i64>,
+) -> Outcome {
+    let PopFirst { keys, end, count } = wanted;
+    if let Some(mut key) = first_there(cx, keys.clone(), Type::Zset)? {
+        return pop(cx, &mut key, end, count, shape);
     }
     super::wait_for(cx, Kind::Zset, keys.map(|index| (index, (0, 0))), deadline_ms)
 }
@@ -51,7 +52,7 @@ pub(super) fn serve<'a>(cx: &mut Cx<'a>, name: &'a [u8]) -> Result<bool, Fail> {
         "bzpopmin" => (End::Min, 1, Shape::KeyFlat),
         "bzpopmax" => (End::Max, 1, Shape::KeyFlat),
         "bzmpop" => {
-            let Mpop { end, count, .. } = Mpop::parse(cx, 2)?;
+            let PopFirst { end, count, .. } = PopFirst::parse(cx, 2, end_arg)?;
             (end, count, Shape::KeyPairs)
         }
         // Of another build.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use shm::field;
 
+use super::arguments;
 use super::errors::{DEBUG_NOT_ALLOWED, c_string};
 use super::spec::{CommandSpec, cmd, flag};
 use crate::executor::{Cx, Fail, Outcome};
@@ -137,13 +138,9 @@ fn leading_integer(text: &[u8]) -> i64 {
 
 /// `DEBUG POPULATE count [prefix] [size]`.
 fn populate(cx: &mut Cx<'_>) -> Outcome {
-    let positive = |index: usize| {
-        let number = string2ll(cx.arg(index)).and_then(|number| u64::try_from(number).ok());
-        number.ok_or(Fail::from("ERR value is out of range, must be positive"))
-    };
-    let count = positive(2)?;
+    let count = arguments::count(cx, 2)?;
     let prefix = cx.args.get(3).unwrap_or(b"key");
-    let size = if cx.args.len() == 5 { positive(4)? } else { 0 };
+    let size = if cx.args.len() == 5 { arguments::count(cx, 4)? } else { 0 };
     let longest = cx.state.config.proto_max_bulk_len();
     if size > longest {
         return Err("ERR string exceeds maximum allowed size (proto-max-bulk-len)".into());

@@ -1,9 +1,10 @@
 //! Some of a hash's fields: chosen at random, or the next ones of an iteration.
 
 use super::reply_item;
+use crate::commands::arguments::Sample;
 use crate::commands::scan::{ElementScan, reply_cursor};
 use crate::commands::spec::{CommandSpec, acl, at, cmd, flag, key};
-use crate::executor::{Cx, Outcome, error};
+use crate::executor::{Cx, Outcome};
 use crate::keyspace::{EntryView, Found, Type};
 use crate::proto::reply::Protocol;
 use crate::values::hash::{Hash, Pair};
@@ -27,29 +28,16 @@ fn hrandfield(cx: &mut Cx<'_>) -> Outcome {
     if cx.args.len() == 2 {
         return one_field(cx);
     }
-    let count = cx.int_arg(2)?;
-    if count == i64::MIN {
-        let max = i64::MAX;
-        return Err(
-            format!("ERR value is out of range, value must between -{max} and {max}").into()
-        );
-    }
-    let with_values = cx.args.len() == 4 && cx.args.is(3, "WITHVALUES");
-    if cx.args.len() > 3 && !with_values {
-        return Err(error::SYNTAX);
-    }
-    if with_values && count.unsigned_abs() > i64::MAX as u64 / 2 {
-        return Err("ERR value is out of range".into());
-    }
+    let Sample { count, repeats, with_more } = Sample::parse(cx, Some("WITHVALUES"))?;
     let found = cx.read_as(cx.arg(1), Type::Hash)?.filter(|_| count != 0);
     let Some(found) = found else {
         cx.reply.array(0);
         return Ok(());
     };
-    if count < 0 {
-        fields_with_repetition(cx, &found, count.unsigned_abs() as usize, with_values)
+    if repeats {
+        fields_with_repetition(cx, &found, count as usize, with_more)
     } else {
-        different_fields(cx, &found, count as usize, with_values)
+        different_fields(cx, &found, count as usize, with_more)
     }
 }
 

@@ -3,7 +3,7 @@
 use shm::deque::{Direction, End};
 
 use super::{changed_by, len_of, limits, list_of, removed_all, reply_item, settle};
-use crate::commands::errors;
+use crate::commands::{arguments, errors};
 use crate::executor::events::class;
 use crate::executor::{Cx, Fail, Key, Outcome};
 use crate::values::list;
@@ -69,7 +69,7 @@ fn pop(cx: &mut Cx<'_>, end: End) -> Outcome {
         return Err(errors::wrong_arity(cx.command).into());
     }
     let count = match cx.args.len() {
-        3 => Some(count_arg(cx, 2)?),
+        3 => Some(arguments::count(cx, 2)?),
         _ => None,
     };
     let mut key = cx.open(cx.arg(1))?;
@@ -84,12 +84,6 @@ fn pop(cx: &mut Cx<'_>, end: End) -> Outcome {
     Ok(())
 }
 
-/// Reads a number of elements, which must not be negative.
-fn count_arg(cx: &Cx<'_>, index: usize) -> Result<u64, Fail> {
-    let count = cx.int_arg(index).ok().and_then(|count| u64::try_from(count).ok());
-    count.ok_or_else(|| "ERR value is out of range, must be positive".into())
-}
-
 /// Removes the element at one end of a key's list, which has to be there, writes it as a bulk string,
 /// and tells whoever wants to know.
 pub fn pop_one(cx: &mut Cx<'_>, key: &mut Key<'_>, end: End) -> Outcome {
@@ -99,7 +93,7 @@ pub fn pop_one(cx: &mut Cx<'_>, key: &mut Key<'_>, end: End) -> Outcome {
 
 /// Removes up to `count` elements (at least one) at one end of a key's list, which has to be there,
 /// writes them as an array in the order of their removal, and tells whoever wants to know.
-pub fn pop_some(cx: &mut Cx<'_>, key: &mut Key<'_>, end: End, count: u64) -> Outcome {
+pub(super) fn pop_some(cx: &mut Cx<'_>, key: &mut Key<'_>, end: End, count: u64) -> Outcome {
     let count = count.min(len_of(cx, key)?);
     cx.reply.array(count as usize);
     write_end(cx, key, end, count)?;

@@ -4,8 +4,8 @@ mod ends;
 mod moving;
 mod within;
 
-pub use ends::{pop_one, pop_some};
-pub use moving::{End, Several, end_arg, move_one, pop_with_key};
+pub use ends::pop_one;
+pub use moving::{End, end_arg, move_one, pop_with_key};
 
 use super::spec::{CommandSpec, acl, at, cmd, flag, key};
 use crate::executor::{Cx, Fail, Key, Outcome, error};

@@ -4,6 +4,7 @@ pub use shm::deque::End;
 
 use super::ends::{pop_some, push_event, take, tell_removed};
 use super::{changed_by, len_of, list_of};
+use crate::commands::arguments::PopFirst;
 use crate::executor::events::class;
 use crate::executor::{Cx, Fail, Key, Outcome, error};
 
@@ -82,7 +83,7 @@ pub fn move_one<'a>(
 
 /// `LMPOP numkeys key [key ...] <LEFT | RIGHT> [COUNT count]`: pop elements from a list.
 pub(super) fn lmpop(cx: &mut Cx<'_>) -> Outcome {
-    let Several { keys, end, count } = Several::parse(cx, 1)?;
+    let PopFirst { keys, end, count } = PopFirst::parse(cx, 1, end_arg)?;
     for index in keys {
         let mut key = cx.open(cx.arg(index))?;
         if len_of(cx, &key)? > 0 {
@@ -91,44 +92,6 @@ pub(super) fn lmpop(cx: &mut Cx<'_>) -> Outcome {
     }
     cx.reply.null_array();
     Ok(())
-}
-
-/// The arguments of `LMPOP` and `BLMPOP` from the number of keys on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Several {
-    /// Which arguments are keys.
-    pub keys: std::ops::Range<usize>,
-    /// Where elements are taken from.
-    pub end: End,
-    /// Most elements that are taken.
-    pub count: u64,
-}
-
-impl Several {
-    /// Reads the arguments from the one of that number on, which is the number of keys.
-    pub fn parse(cx: &Cx<'_>, index: usize) -> Result<Several, Fail> {
-        let number = |index: usize, message: &'static str| {
-            let number = cx.int_arg(index).ok().filter(|number| *number > 0);
-            number.ok_or_else(|| Fail::from(message))
-        };
-        let keys = number(index, "ERR numkeys should be greater than 0")?;
-        let first = index + 1;
-        let side = first.saturating_add(keys as usize);
-        if side >= cx.args.len() {
-            return Err(error::SYNTAX);
-        }
-        let end = end_arg(cx, side)?;
-        let mut count = None;
-        let mut at = side + 1;
-        while at < cx.args.len() {
-            if count.is_some() || !cx.args.is(at, "count") || at + 1 >= cx.args.len() {
-                return Err(error::SYNTAX);
-            }
-            count = Some(number(at + 1, "ERR count should be greater than 0")? as u64);
-            at += 2;
-        }
-        Ok(Several { keys: first..side, end, count: count.unwrap_or(1) })
-    }
 }
 
 /// Removes up to `count` elements at one end of a key's list, which has to be there, and writes an array

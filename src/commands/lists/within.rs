@@ -7,6 +7,7 @@ use super::{
     changed_by, encoded, len_of, limits, list_of, number_of, range_of, removed_all, reply_item,
     settle,
 };
+use crate::commands::arguments::at_least;
 use crate::executor::events::class;
 use crate::executor::{Cx, Fail, Outcome, error};
 use crate::keyspace::EntryView;
@@ -174,10 +175,6 @@ struct Search {
 
 impl Search {
     fn parse(cx: &Cx<'_>) -> Result<Search, Fail> {
-        let not_negative = |index: usize, message: &'static str| {
-            let number = cx.int_arg(index).ok().and_then(|number| u64::try_from(number).ok());
-            number.ok_or_else(|| Fail::from(message))
-        };
         let mut search = Search { rank: 1, count: None, most: 0 };
         for at in (3..cx.args.len()).step_by(2) {
             if at + 1 >= cx.args.len() {
@@ -191,9 +188,9 @@ impl Search {
                         .into());
                 }
             } else if cx.args.is(at, "count") {
-                search.count = Some(not_negative(at + 1, "ERR COUNT can't be negative")?);
+                search.count = Some(at_least(cx, at + 1, 0, "ERR COUNT can't be negative")?);
             } else if cx.args.is(at, "maxlen") {
-                search.most = not_negative(at + 1, "ERR MAXLEN can't be negative")?;
+                search.most = at_least(cx, at + 1, 0, "ERR MAXLEN can't be negative")?;
             } else {
                 return Err(error::SYNTAX);
             }

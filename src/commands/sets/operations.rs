@@ -6,10 +6,10 @@ use shm::Off;
 use shm::pack::Item;
 
 use super::{reply_member, set_of, store};
+use crate::commands::arguments::at_least;
 use crate::commands::spec::{CommandSpec, acl, at, cmd, flag, key};
 use crate::executor::{Cx, Fail, Outcome, error};
 use crate::keyspace::{Entry, EntryView};
-use crate::util::numbers::string2ll;
 use crate::values::set::{Content, Set};
 
 /// The rows of this family.
@@ -200,18 +200,16 @@ fn sinter(cx: &mut Cx<'_>) -> Outcome {
 /// `SINTERCARD numkeys key [key ...] [LIMIT limit]`: intersect multiple sets and return the
 /// cardinality of the result.
 fn sintercard(cx: &mut Cx<'_>) -> Outcome {
-    let count = string2ll(cx.arg(1)).and_then(|count| usize::try_from(count).ok());
-    let count = count.filter(|n| *n > 0).ok_or("ERR numkeys should be greater than 0")?;
+    let count = at_least(cx, 1, 1, "ERR numkeys should be greater than 0")? as usize;
     if count > cx.args.len() - 2 {
         return Err("ERR Number of keys can't be greater than number of args".into());
     }
     let mut limit = 0;
     for at in (2 + count..cx.args.len()).step_by(2) {
-        let Some(value) = cx.args.get(at + 1).filter(|_| cx.args.is(at, "LIMIT")) else {
+        if !cx.args.is(at, "LIMIT") || at + 1 == cx.args.len() {
             return Err(error::SYNTAX);
-        };
-        let number = string2ll(value).and_then(|limit| u64::try_from(limit).ok());
-        limit = number.ok_or("ERR LIMIT can't be negative")?;
+        }
+        limit = at_least(cx, at + 1, 0, "ERR LIMIT can't be negative")?;
     }
     let most = if limit == 0 { u64::MAX } else { limit };
     let entries = look_up(cx, 2, 2 + count)?;

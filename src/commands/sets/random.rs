@@ -6,11 +6,11 @@ use shm::Off;
 use shm::pack::Item;
 
 use super::{delete_emptied, most_ints, reply_all, reply_member, set_of};
+use crate::commands::arguments::{self, Sample};
 use crate::commands::spec::{CommandSpec, acl, at, cmd, flag, key};
 use crate::executor::events::class;
 use crate::executor::{Cx, Key, Outcome, error};
 use crate::keyspace::{Entry, EntryView};
-use crate::util::numbers::string2ll;
 use crate::values::set::{self, Content, Removed, Set};
 
 /// The rows of this family.
@@ -72,8 +72,7 @@ fn pop(cx: &mut Cx<'_>, key: &mut Key<'_>) -> Outcome {
 const KEEP_RATHER: u64 = 5;
 
 fn pop_many(cx: &mut Cx<'_>) -> Outcome {
-    let count = string2ll(cx.arg(2)).and_then(|count| u64::try_from(count).ok());
-    let count = count.ok_or("ERR value is out of range, must be positive")?;
+    let count = arguments::count(cx, 2)?;
     let mut key = cx.open(cx.arg(1))?;
     let size = set_of(cx, &key)?.map_or(0, |set| set.len());
     let count = count.min(size);
@@ -138,19 +137,21 @@ fn positions(bound: u64, count: usize, mut random: impl FnMut() -> u64) -> HashS
 /// `SRANDMEMBER key [count]`: get one or multiple random members from a set.
 fn srandmember(cx: &mut Cx<'_>) -> Outcome {
     match cx.args.len() {
-        2 => {
-            let key = cx.read(cx.arg(1))?;
-            set_of(cx, &key)?;
-            match &key.found {
-                Some(found) => reply_random(cx, found.entry),
-                None => {
-                    cx.reply.null();
-                    Ok(())
-                }
-            }
-        }
+        2 => show_one(cx),
         3 => show_many(cx),
         _ => Err(error::SYNTAX),
+    }
+}
+
+fn show_one(cx: &mut Cx<'_>) -> Outcome {
+    let key = cx.read(cx.arg(1))?;
+    set_of(cx, &key)?;
+    match &key.found {
+        Some(found) => reply_random(cx, found.entry),
+        None => {
+            cx.reply.null();
+            Ok(())
+        }
     }
 }
 
@@ -162,23 +163,15 @@ fn reply_random(cx: &mut Cx<'_>, entry: Off<Entry>) -> Outcome {
     Ok(())
 }
 
-/// Bounds of the count of `SRANDMEMBER`.
-const COUNT_RANGE: &str =
-    "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807";
-
 fn show_many(cx: &mut Cx<'_>) -> Outcome {
-    let count = string2ll(cx.arg(2)).ok_or(error::NOT_INTEGER)?;
-    if count == i64::MIN {
-        return Err(COUNT_RANGE.into());
-    }
+    let Sample { count, repeats, .. } = Sample::parse(cx, None)?;
     let key = cx.read(cx.arg(1))?;
     let size = set_of(cx, &key)?.map_or(0, |set| set.len());
     let Some(found) = key.found.filter(|_| count != 0) else {
         cx.reply.array(0);
         return Ok(());
     };
-    if count < 0 {
-        let count = count.unsigned_abs();
+    if repeats {
         cx.reply.array(count as usize);
         for _ in 0..count {
             reply_random(cx, found.entry)?;
@@ -187,7 +180,7 @@ fn show_many(cx: &mut Cx<'_>) -> Outcome {
         }
         return Ok(());
     }
-    let count = (count as u64).min(size);
+    let count = count.min(size);
     cx.reply.array(count as usize);
     if count == size {
         return reply_all(cx, &key);

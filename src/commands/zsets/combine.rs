@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use shm::pack::{Digits, Item};
 
 use super::*;
+use crate::commands::arguments::at_least;
 use crate::keyspace::EntryView;
 use crate::values::set::Set;
 
@@ -193,8 +194,7 @@ impl Request {
             } else if purpose == Purpose::Reply && cx.args.is(at, "withscores") {
                 self.scores = true;
             } else if purpose == Purpose::Count && behind >= 1 && cx.args.is(at, "limit") {
-                let limit = string2ll(cx.arg(at + 1)).and_then(|limit| u64::try_from(limit).ok());
-                self.limit = limit.ok_or(Fail::from("ERR LIMIT can't be negative"))?;
+                self.limit = at_least(cx, at + 1, 0, "ERR LIMIT can't be negative")?;
                 at += 1;
             } else {
                 return Err(error::SYNTAX);

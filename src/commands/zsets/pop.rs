@@ -2,6 +2,7 @@
 
 use super::remove::remove_ranks;
 use super::*;
+use crate::commands::arguments::{self, PopFirst};
 use crate::keyspace::EntryView;
 
 /// Which end.
@@ -14,20 +15,22 @@ pub enum End {
 }
 
 impl End {
-    /// `MIN` or `MAX`, in any case.
-    pub fn of(word: &[u8]) -> Option<End> {
-        if word.eq_ignore_ascii_case(b"min") {
-            Some(End::Min)
-        } else {
-            word.eq_ignore_ascii_case(b"max").then_some(End::Max)
-        }
-    }
-
     fn event(self) -> &'static str {
         match self {
             End::Min => "zpopmin",
             End::Max => "zpopmax",
         }
+    }
+}
+
+/// Reads `MIN` or `MAX`.
+pub fn end_arg(cx: &Cx<'_>, index: usize) -> Result<End, Fail> {
+    if cx.args.is(index, "min") {
+        Ok(End::Min)
+    } else if cx.args.is(index, "max") {
+        Ok(End::Max)
+    } else {
+        Err(error::SYNTAX)
     }
 }
 
@@ -58,13 +61,9 @@ fn zpop(cx: &mut Cx<'_>, end: End) -> Outcome {
     if cx.args.len() > 3 {
         return Err(error::SYNTAX);
     }
-    let count = match cx.args.get(2) {
-        Some(text) => Some(
-            string2ll(text)
-                .and_then(|count| u64::try_from(count).ok())
-                .ok_or(Fail::from("ERR value is out of range, must be positive"))?,
-        ),
-        None => None,
+    let count = match cx.args.len() {
+        3 => Some(arguments::count(cx, 2)?),
+        _ => None,
     };
     let nested = count.is_some() && cx.protocol() == Protocol::Resp3;
     let mut key = cx.open(cx.arg(1))?;
@@ -80,7 +79,7 @@ fn zpop(cx: &mut Cx<'_>, end: End) -> Outcome {
 /// `ZMPOP numkeys key [key ...] <MIN | MAX> [COUNT count]`: remove and return members with scores
 /// in a sorted set.
 pub(super) fn zmpop(cx: &mut Cx<'_>) -> Outcome {
-    let Mpop { keys, end, count } = Mpop::parse(cx, 1)?;
+    let PopFirst { keys, end, count } = PopFirst::parse(cx, 1, end_arg)?;
     for at in keys {
         let mut key = cx.open(cx.arg(at))?;
         if reader_of(cx, &key)?.is_some() {
@@ -89,42 +88,6 @@ pub(super) fn zmpop(cx: &mut Cx<'_>) -> Outcome {
     }
     cx.reply.null_array();
     Ok(())
-}
-
-/// The arguments of `ZMPOP` and `BZMPOP`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mpop {
-    /// The numbers of the arguments that are keys.
-    pub keys: std::ops::Range<usize>,
-    /// From which end to take.
-    pub end: End,
-    /// How many elements at most; not 0.
-    pub count: u64,
-}
-
-impl Mpop {
-    /// Reads the arguments from the number of keys on.
-    pub fn parse(cx: &Cx<'_>, numkeys: usize) -> Result<Mpop, Fail> {
-        let positive = |at: usize, refusal: &'static str| {
-            let number = string2ll(cx.arg(at)).and_then(|number| u64::try_from(number).ok());
-            number.filter(|number| *number > 0).ok_or(Fail::from(refusal))
-        };
-        let keys = positive(numkeys, "ERR numkeys should be greater than 0")?;
-        let first = numkeys + 1;
-        let end_at = usize::try_from(keys).ok().and_then(|keys| keys.checked_add(first));
-        let end_at = end_at.filter(|at| *at < cx.args.len()).ok_or(error::SYNTAX)?;
-        let end = End::of(cx.arg(end_at)).ok_or(error::SYNTAX)?;
-        let mut count = None;
-        let mut at = end_at + 1;
-        while at < cx.args.len() {
-            if count.is_some() || !cx.args.is(at, "COUNT") || at + 1 == cx.args.len() {
-                return Err(error::SYNTAX);
-            }
-            count = Some(positive(at + 1, "ERR count should be greater than 0")?);
-            at += 2;
-        }
-        Ok(Mpop { keys: first..end_at, end, count: count.unwrap_or(1) })
-    }
 }
 
 /// Takes up to `count` elements from one end of a key that is a sorted set, replies with them in that

@@ -4,6 +4,7 @@ use shm::pack::{self, Digits};
 
 use super::ranges::{lex_range, score_range};
 use super::*;
+use crate::commands::arguments::Sample;
 use crate::commands::scan::{ElementScan, reply_cursor};
 use crate::keyspace::{EntryView, Kind, Type};
 
@@ -106,19 +107,7 @@ pub(super) fn zrandmember(cx: &mut Cx<'_>) -> Outcome {
 }
 
 fn random_members(cx: &mut Cx<'_>) -> Outcome {
-    let count = cx.int_arg(2)?;
-    if count == i64::MIN {
-        let text = "ERR value is out of range, value must between -9223372036854775807 and \
-                    9223372036854775807";
-        return Err(text.into());
-    }
-    if cx.args.len() > 4 || cx.args.len() == 4 && !cx.args.is(3, "withscores") {
-        return Err(error::SYNTAX);
-    }
-    let scores = cx.args.len() == 4;
-    if scores && !(-i64::MAX / 2..=i64::MAX / 2).contains(&count) {
-        return Err("ERR value is out of range".into());
-    }
+    let Sample { count, repeats, with_more: scores } = Sample::parse(cx, Some("WITHSCORES"))?;
     let key = cx.read(cx.arg(1))?;
     reader_of(cx, &key)?;
     let Some(found) = key.found.filter(|_| count != 0) else {
@@ -128,8 +117,7 @@ fn random_members(cx: &mut Cx<'_>) -> Outcome {
     let Cx { tx, reply, state, .. } = cx;
     let entry = EntryView::new(tx, found.entry);
     let Some(zset) = Reader::of(&entry) else { return Err(error::WRONG_TYPE) };
-    if count < 0 {
-        let count = count.unsigned_abs();
+    if repeats {
         reply_len(reply, count as usize, scores);
         for _ in 0..count {
             if let Some(element) = zset.random(state.random()) {
@@ -142,8 +130,8 @@ fn random_members(cx: &mut Cx<'_>) -> Outcome {
         return Ok(());
     }
     let len = zset.len();
-    reply_len(reply, (count as u64).min(len) as usize, scores);
-    if count as u64 >= len {
+    reply_len(reply, count.min(len) as usize, scores);
+    if count >= len {
         // All of them come in the order in which Redis goes through a sorted set.
         zset.elements_back(len).for_each(|element| reply_element(reply, &element, scores));
         return Ok(());
