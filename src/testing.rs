@@ -54,6 +54,28 @@ impl Streams<Buffers> for Everybody<'_> {
     }
 }
 
+/// A reply that many commands have.
+pub const WRONG: &str = "-WRONGTYPE Operation against a key holding the wrong kind of value\r\n";
+/// The same.
+pub const SYNTAX: &str = "-ERR syntax error\r\n";
+/// The same.
+pub const NOT_INTEGER: &str = "-ERR value is not an integer or out of range\r\n";
+
+/// Sends lines of words to a new server, as one client, each with the reply that it is to have.
+pub fn dialogue(lines: &[(&str, &str)]) {
+    let mut server = Server::new();
+    let client = server.connect();
+    server.converse(client, lines);
+}
+
+/// [`dialogue`] of a client that has asked for RESP3.
+pub fn dialogue_in_resp3(lines: &[(&str, &str)]) {
+    let mut server = Server::new();
+    let client = server.connect();
+    server.line(client, "HELLO 3");
+    server.converse(client, lines);
+}
+
 /// An executor with clients.
 pub struct Server {
     /// The executor.
@@ -110,6 +132,14 @@ impl Server {
     pub fn line(&mut self, client: usize, line: &str) -> String {
         let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
         String::from_utf8_lossy(&self.ask(client, &words)).into_owned()
+    }
+
+    /// Sends lines of words, each with the reply that it is to have.
+    fn converse(&mut self, client: usize, lines: &[(&str, &str)]) {
+        for (line, expected) in lines {
+            assert_eq!(self.line(client, line), *expected, "{line}");
+        }
+        self.check();
     }
 
     /// Sends bytes and gives the client its turns.

@@ -69,5 +69,4 @@ fn store<'p>(
 }
 
 #[cfg(test)]
-#[path = "../hashes_tests.rs"]
 mod tests;

@@ -202,3 +202,6 @@ fn push<'v>(
     settle(cx, key, moved)?;
     Ok(old + count as u64)
 }
+
+#[cfg(test)]
+mod tests;

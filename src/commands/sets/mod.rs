@@ -66,3 +66,6 @@ fn store(cx: &mut Cx<'_>, name: &[u8], content: &Content, event: &str) -> Outcom
     cx.reply.integer(content.len() as i64);
     cx.notify(class::SET, event, name)
 }
+
+#[cfg(test)]
+mod tests;

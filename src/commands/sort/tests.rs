@@ -1,5 +1,5 @@
 use super::score;
-use crate::testing::Server;
+use crate::testing::{Server, dialogue};
 
 #[test]
 fn scores_are_read_as_c_reads_them() {
@@ -30,16 +30,6 @@ fn scores_are_read_as_c_reads_them() {
     ] {
         assert_eq!(score(text.as_bytes()), expected, "{text:?}");
     }
-}
-
-/// Runs lines, each with the reply that it is to have.
-fn dialogue(lines: &[(&str, &str)]) {
-    let mut server = Server::new();
-    let client = server.connect();
-    for (line, expected) in lines {
-        assert_eq!(server.line(client, line), *expected, "{line}");
-    }
-    server.check();
 }
 
 const NO_DOUBLE: &str = "-ERR One or more scores can't be converted into double\r\n";

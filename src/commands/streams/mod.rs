@@ -161,3 +161,6 @@ fn quoting(text: &str, words: &[&[u8]]) -> Fail {
 fn no_group(key: &[u8], group: &[u8]) -> Fail {
     quoting("NOGROUP No such key '%s' or consumer group '%s'", &[key, group])
 }
+
+#[cfg(test)]
+mod tests;

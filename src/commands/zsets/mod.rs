@@ -250,3 +250,6 @@ fn reply_element<S: Sink>(reply: &mut Reply<'_, S>, element: &Element<'_>, score
         reply.double(element.score);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,21 +1,10 @@
-use crate::testing::Server;
+use crate::testing::{Server, WRONG, dialogue};
 
 fn server() -> (Server, usize) {
     let mut server = Server::new();
     let client = server.connect();
     (server, client)
 }
-
-/// Runs lines, each with the reply that it is to have.
-fn dialogue(lines: &[(&str, &str)]) {
-    let (mut server, client) = server();
-    for (line, expected) in lines {
-        assert_eq!(server.line(client, line), *expected, "{line}");
-    }
-    server.check();
-}
-
-const WRONG: &str = "-WRONGTYPE Operation against a key holding the wrong kind of value\r\n";
 
 #[test]
 fn fields_are_set_and_read() {
