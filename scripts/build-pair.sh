@@ -10,9 +10,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+# The debug pair shares what is compiled with the tests, the release pair with what `make build` makes.
 case ${1:-} in
-'') profile=debug ;;
---release) profile=release ;;
+'') profile=debug packages=--workspace ;;
+--release) profile=release packages=--package=hotredis ;;
 *) echo "build-pair: unknown argument '$1' (only --release is known)" >&2; exit 2 ;;
 esac
 target=${CARGO_TARGET_DIR:-target}
@@ -29,11 +30,11 @@ if up_to_date; then exit 0; fi
 mkdir -p "$out"
 touch "$stamp.new"
 for build in a b; do
-    HOTREDIS_BUILD=$build cargo build --quiet --package hotredis --bin hotredis "$@"
+    HOTREDIS_BUILD=$build cargo build --quiet "$packages" --bin hotredis "$@"
     mkdir -p "$out/$build"
     # A running server may still execute the old file: replace it, never write into it.
     cp "$target/$profile/hotredis" "$out/$build/hotredis.new"
     mv -f "$out/$build/hotredis.new" "$out/$build/hotredis"
 done
-env -u HOTREDIS_BUILD cargo build --quiet --package hotredis --bin hotredis "$@"
+env -u HOTREDIS_BUILD cargo build --quiet "$packages" --bin hotredis "$@"
 mv -f "$stamp.new" "$stamp"
