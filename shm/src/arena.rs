@@ -12,6 +12,7 @@ use crate::error::{OpenError, OutOfMemory};
 use crate::grow::Grower;
 use crate::header::{self, FORMAT, Header, MAGIC};
 use crate::layout;
+use crate::logged::Logged;
 use crate::mapping::Mapping;
 use crate::off::Off;
 use crate::record::{Hint, Record, Slot, U32, U64};
@@ -186,17 +187,25 @@ pub struct Arena {
     /// The points to which the open transaction was taken back, as lengths of its log and of its
     /// list of frees.
     pub(crate) rollbacks: Vec<(u64, u64)>,
+    /// What the open transaction has logged already.
+    pub(crate) logged: Logged,
     /// Which of the executor's buffers were taken.
     pub(crate) buffers_taken: [bool; 2],
 }
 
 /// Backed bytes of the log's areas; private, since backing again is harmless.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Areas {
     pub undo: u64,
     pub frees: u64,
-    /// Whether what an owner before this one left backed was looked for.
-    pub trimmed: bool,
+    /// Up to where an owner before this one may have left the log and the list of frees backed.
+    pub unknown: [u64; 2],
+}
+
+impl Default for Areas {
+    fn default() -> Areas {
+        Areas { undo: 0, frees: 0, unknown: [layout::UNDO_SIZE, layout::FREES_SIZE] }
+    }
 }
 
 impl Deref for Arena {
@@ -302,6 +311,7 @@ impl Arena {
             serial: 0,
             span_hint: 0,
             rollbacks: Vec::new(),
+            logged: Logged::new(),
             buffers_taken: [false; 2],
         }
     }

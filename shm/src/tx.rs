@@ -3,10 +3,11 @@
 use std::ops::Deref;
 use std::sync::atomic::Ordering;
 
-use crate::arena::{Arena, View};
+use crate::arena::{Areas, Arena, View};
 use crate::error::OutOfMemory;
 use crate::header::Header;
 use crate::layout;
+use crate::logged::Logged;
 use crate::off::Off;
 use crate::record::{Record, Slot};
 use crate::undo::{self, MAX_ENTRY, Payload, State, order};
@@ -72,6 +73,7 @@ impl<'a> Tx<'a> {
         );
         arena.serial += 1;
         arena.rollbacks.clear();
+        arena.logged.forget();
         Tx { arena, which: state.which, undo: 0, frees: 0 }
     }
 
@@ -86,6 +88,23 @@ impl<'a> Tx<'a> {
         let state = State { freeing: false, which: self.which, frees: self.frees, undo: self.undo };
         self.arena.log_state().store(state.encode(), Ordering::Relaxed);
         order();
+    }
+
+    /// [`log`](Tx::log), unless the place was logged already since the last point to which the
+    /// transaction may be taken back.
+    #[inline(always)]
+    fn log_once(&mut self, start: u64, bytes: usize) -> Result<*mut u8, OutOfMemory> {
+        // Words of the log; a transaction with fewer has nothing to gain.
+        const LONG: u64 = 512;
+        if self.undo < LONG || bytes > Logged::MOST || self.arena.logged.is_first(start, bytes) {
+            let place = self.log(start, bytes);
+            if place.is_err() {
+                // It may be noted as logged, which it is not.
+                self.arena.logged.forget();
+            }
+            return place;
+        }
+        Ok(self.arena.place(start, bytes as u64))
     }
 
     /// Logs the old content of a range, before it is changed.
@@ -132,7 +151,7 @@ impl<'a> Tx<'a> {
     /// Changes a slot, logging its old content.
     #[inline(always)]
     pub fn set<T: Record>(&mut self, off: Off<Slot<T>>, value: T) -> Result<(), OutOfMemory> {
-        let place = self.log(off.raw(), size_of::<T>())?;
+        let place = self.log_once(off.raw(), size_of::<T>())?;
         // SAFETY: within the mapping (checked by `log`), alignment 1, no reference into the arena
         // is alive because `self` is borrowed mutably.
         unsafe { place.cast::<T>().write_unaligned(value) };
@@ -230,8 +249,17 @@ impl<'a> Tx<'a> {
         Ok(())
     }
 
+    /// Whether bytes of a large block are known to need no log: the block was allocated by this
+    /// transaction, after the last point to which it may be taken back.
+    pub fn needs_no_log(&self, off: Off<u8>, length: usize) -> bool {
+        self.arena.logged.is_own(off.raw(), length as u64)
+    }
+
     /// Logs the old content of a range of any length.
     fn log_all(&mut self, start: u64, length: usize) -> Result<(), OutOfMemory> {
+        if self.arena.logged.is_own(start, length as u64) {
+            return Ok(());
+        }
         for at in (0..length).step_by(MAX_ENTRY) {
             self.log(start + at as u64, MAX_ENTRY.min(length - at))?;
         }
@@ -264,6 +292,9 @@ impl<'a> Tx<'a> {
     #[inline]
     pub fn alloc(&mut self, size: u64) -> Result<Fresh, OutOfMemory> {
         let (off, size) = crate::alloc::allocate(self, size)?;
+        if size >= layout::SPAN / 2 {
+            self.arena.logged.own(off.raw(), size);
+        }
         Ok(Fresh { off, size, serial: self.arena.serial })
     }
 
@@ -359,6 +390,7 @@ impl<'a> Tx<'a> {
     /// The present point of the transaction.
     #[inline]
     pub fn savepoint(&self) -> Savepoint {
+        self.arena.logged.forget();
         let (serial, rollbacks) = (self.arena.serial, self.arena.rollbacks.len());
         Savepoint { undo: self.undo, frees: self.frees, serial, rollbacks }
     }
@@ -381,6 +413,7 @@ impl<'a> Tx<'a> {
     }
 
     fn take_back(&mut self, undo: u64, frees: u64) {
+        self.arena.logged.forget();
         let mut restored = Vec::new();
         if self.undo > undo {
             restored = self.arena.undo_back_to(undo, self.undo);
@@ -507,21 +540,22 @@ impl Arena {
     /// Bytes of the log and of the list of frees that stay backed between transactions.
     const LOG_KEPT: u64 = 1 << 20;
 
-    /// Gives back the memory of a log that one transaction made large.
-    pub(crate) fn trim_log(&mut self) {
-        let all = !std::mem::replace(&mut self.backed.trimmed, true);
-        let backed = self.backed;
-        let areas = [
-            (layout::UNDO, layout::UNDO_SIZE, backed.undo),
-            (layout::FREES, layout::FREES_SIZE, backed.frees),
-        ];
-        for (start, size, backed) in areas {
-            let end = if all { size } else { backed };
-            if end > Self::LOG_KEPT {
-                let _ = self.mapping().punch(start + Self::LOG_KEPT, end - Self::LOG_KEPT);
+    /// Gives back memory of a log that one transaction made large, at most `limit` bytes. False if there
+    /// is nothing to give back.
+    pub fn trim_log(&mut self, limit: u64) -> bool {
+        for (area, start) in [layout::UNDO, layout::FREES].into_iter().enumerate() {
+            let Areas { undo, frees, unknown } = &mut self.backed;
+            let backed = if area == 0 { undo } else { frees };
+            let end = unknown[area].max(*backed);
+            if end <= Self::LOG_KEPT {
+                continue;
             }
+            let kept = end.saturating_sub(limit).max(Self::LOG_KEPT);
+            (*backed, unknown[area]) = ((*backed).min(kept), kept);
+            // Should the system refuse, the memory stays: harmless.
+            let _ = self.mapping().punch(start + kept, end - kept);
+            return true;
         }
-        self.backed.undo = backed.undo.min(Self::LOG_KEPT);
-        self.backed.frees = backed.frees.min(Self::LOG_KEPT);
+        false
     }
 }

@@ -24,6 +24,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering, compiler_fence};
 
+use crate::alloc::region;
 use crate::arena::{Arena, View};
 use crate::header;
 use crate::layout;
@@ -127,30 +128,38 @@ impl View {
         unsafe { self.payload_place(which).write(*payload) }
     }
 
-    /// The entries of a stretch of the log, as (word of the old content, offset, bytes); an error
-    /// says what is wrong with it.
-    fn undo_entries(&self, from_word: u64, words: u64) -> Result<Vec<(u64, u64, usize)>, String> {
-        let log = layout::UNDO;
+    /// The entries of a stretch of the log, by the words at which they begin; an error says what is
+    /// wrong with it.
+    fn undo_entries(&self, from_word: u64, words: u64) -> Result<Vec<u32>, String> {
         if words > layout::UNDO_SIZE / 8 {
             return Err(format!("its undo log claims {words} words, more than there is room for"));
         }
         let mut entries = Vec::new();
         let mut at = from_word;
         while at < words {
-            // SAFETY: within the log's address space, as just checked; what the owner wrote there
-            // is backed, and what nobody wrote reads as zeros.
-            let head = unsafe { self.base().add((log + at * 8) as usize).cast::<u64>().read() };
-            let (offset, bytes) = (head >> 20, (head & 0xf_ffff) as usize);
+            let (offset, bytes) = self.undo_entry(at);
             let end = offset + bytes as u64;
             let next = at + 1 + (bytes as u64).div_ceil(8);
             let elsewhere = end <= layout::EXECUTOR || offset >= layout::HEAP;
             if bytes == 0 || next > words || end > self.len() || !elsewhere {
-                return Err(format!("word {at} of its undo log makes no sense: {head:#x}"));
+                return Err(format!(
+                    "word {at} of its undo log makes no sense: {offset:#x}, {bytes} bytes"
+                ));
             }
-            entries.push((at + 1, offset, bytes));
+            entries.push(at as u32);
             at = next;
         }
         Ok(entries)
+    }
+
+    /// The offset and the number of bytes that the entry beginning at a word of the log is about.
+    fn undo_entry(&self, word: u64) -> (u64, usize) {
+        assert!(word < layout::UNDO_SIZE / 8);
+        // SAFETY: within the log's address space, as just checked; what the owner wrote there is backed,
+        // and what nobody wrote reads as zeros.
+        let head =
+            unsafe { self.base().add((layout::UNDO + word * 8) as usize).cast::<u64>().read() };
+        (head >> 20, (head & 0xf_ffff) as usize)
     }
 
     /// Whether the log can be played: an error says why not.
@@ -162,8 +171,8 @@ impl View {
         self.undo_entries(0, state.undo).map(|_| ())
     }
 
-    /// Plays the log backwards from its word number `words` to `from_word`; gives the places of the
-    /// words of 8 bytes that were restored.
+    /// Plays the log backwards from its word number `words` to `from_word`; gives the places among the
+    /// words that were restored which say what memory is backed.
     ///
     /// # Panics
     ///
@@ -174,23 +183,28 @@ impl View {
             Ok(entries) => entries,
             Err(why) => panic!("this arena is damaged: {why}"),
         };
-        for (word, offset, bytes) in entries.into_iter().rev() {
+        for word in entries.into_iter().rev().map(u64::from) {
+            let (offset, bytes) = self.undo_entry(word);
             // SAFETY: the target was logged by a transaction, so it is backed, and it was checked
             // to be mapped and not to overlap the log; `&mut self` rules out references into it.
             unsafe {
-                let old = self.base().add((layout::UNDO + word * 8) as usize);
+                let old = self.base().add((layout::UNDO + (word + 1) * 8) as usize);
                 let target = self.base().add(offset as usize);
                 if bytes == 8 {
                     target.cast::<u64>().write_unaligned(old.cast::<u64>().read());
-                    restored.push(offset);
                 } else {
                     std::ptr::copy_nonoverlapping(old, target, bytes);
                 }
+            }
+            if bytes == 8 && region::tells_of_holes(offset) {
+                restored.push(offset);
             }
         }
         restored
     }
 }
+
+const _: () = assert!(layout::UNDO_SIZE / 8 <= u32::MAX as u64);
 
 #[cfg(test)]
 mod tests {

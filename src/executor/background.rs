@@ -33,8 +33,11 @@ const KEEP_SPANS: u64 = 32;
 /// Spans that one step of giving memory back releases.
 const GIVEN_BACK: u64 = 16;
 
-/// Microseconds that one round may take.
-const ROUND_US: u64 = 1_000;
+/// Bytes of a log grown large that one step gives back.
+const LOG_GIVEN_BACK: u64 = 2 << 20;
+
+/// Microseconds after which a round begins no further step.
+const ROUND_US: u64 = 500;
 
 impl Executor {
     /// One round, ten times a second or so: looks at everything a little. True when there is
@@ -57,6 +60,11 @@ impl Executor {
     fn give_back(&mut self, deadline: u64) -> bool {
         let keep = (self.arena.stats().spans / shm::layout::SPAN / 16).max(KEEP_SPANS);
         while self.arena.maintain(keep, GIVEN_BACK) == GIVEN_BACK {
+            if monotonic_us() >= deadline {
+                return true;
+            }
+        }
+        while self.arena.trim_log(LOG_GIVEN_BACK) {
             if monotonic_us() >= deadline {
                 return true;
             }

@@ -329,7 +329,7 @@ impl Generation {
         self.accept_failed = false;
         let period = 1_000_000 / u64::from(self.executor.state.config.hz().max(1));
         // Urgent work takes up to a tenth of the time.
-        self.next_round_us = now + if urgent { period.min(10_000) } else { period };
+        self.next_round_us = now + if urgent { period.min(5_000) } else { period };
     }
 
     /// After a take-over, a slice at a time: sessions for which the poll has nothing to say. Those

@@ -118,7 +118,8 @@ pub fn splice_counted(
     let len = old_len - removed + bytes.len();
     let count =
         length(old_count.checked_add_signed(items).expect("no more items go than there are"))?;
-    if fits(room, len) {
+    let moved = if removed == bytes.len() { removed } else { old_len - split };
+    if fits(room, len) && !is_crowding(tx, place.byte_add(split as u64), moved) {
         tx.splice(place, old_len, split, removed, bytes)?;
         if items != 0 {
             tx.set(counter.cast::<Slot<U32>>(), U32::from_native(count))?;
@@ -141,6 +142,14 @@ pub fn splice_counted(
     let off = identity.hand_over(tx, &fresh);
     entry::set_kind(tx, off, kind, length(len)?)?;
     Ok(Some(off))
+}
+
+/// Whether a change that has so many bytes to log would crowd the log: there have been many such
+/// before in this transaction. A copy needs no log, nor do further changes of the copy.
+fn is_crowding(tx: &Tx<'_>, at: Off<u8>, bytes: usize) -> bool {
+    const LARGE: usize = 64 << 10;
+    const MANY: u64 = 16 << 20;
+    bytes > LARGE && tx.logged_bytes() > MANY && !tx.needs_no_log(at, bytes)
 }
 
 /// Gives a packed list another kind, number of items and run: only what differs is spliced in. If that

@@ -14,7 +14,7 @@
 
 mod class;
 mod heap;
-mod region;
+pub(crate) mod region;
 mod span;
 
 pub(crate) use class::classes_hash;

@@ -330,7 +330,6 @@ impl Arena {
             wanted -= 1;
             released += 1;
         }
-        self.trim_log();
         released
     }
 
@@ -352,16 +351,12 @@ impl Arena {
     }
 
     /// Gives back what a rollback left backed: spans that are holes again now that the words at
-    /// `restored` have their old content.
+    /// `restored` have their old content, each of which [tells of holes](tells_of_holes).
     pub(crate) fn punch_again(&self, restored: &[u64]) {
-        let bitmap = std::mem::offset_of!(RegionHeader, holes) as u64;
         let frontier = self.get(HEAP).frontier.get().to_native();
         for &at in restored {
-            let within = at.wrapping_sub(layout::HEAP) % REGION;
-            if at < layout::HEAP || within < bitmap || within >= bitmap + WORDS as u64 * 8 {
-                continue;
-            }
-            let first = (at - layout::HEAP) / REGION * SPANS_PER_REGION + (within - bitmap) * 8;
+            let within = (at - layout::HEAP) % REGION - HOLES_AT;
+            let first = (at - layout::HEAP) / REGION * SPANS_PER_REGION + within * 8;
             let holes = self.read(Off::<U64>::new(at)).to_native();
             for number in (first..first + 64).filter(|n| holes >> (n - first) & 1 != 0) {
                 // Beyond the frontier the bit means nothing yet: the memory is there, ahead of need.
@@ -371,6 +366,15 @@ impl Arena {
             }
         }
     }
+}
+
+/// Bytes from the start of a region to its bitmap of holes.
+const HOLES_AT: u64 = std::mem::offset_of!(RegionHeader, holes) as u64;
+
+/// Whether a word at an offset belongs to a region's bitmap of holes.
+pub(crate) fn tells_of_holes(offset: u64) -> bool {
+    let within = offset.wrapping_sub(layout::HEAP) % REGION;
+    offset >= layout::HEAP && (HOLES_AT..HOLES_AT + WORDS as u64 * 8).contains(&within)
 }
 
 /// Whether the span is in use.
