@@ -189,7 +189,7 @@ fn trees() {
             tx.commit(&[n; 4]);
         }
         report(&format!("tree insert {name}, mean of {N}"), begun.elapsed(), N);
-        let bytes = tree::memory(&arena, tree) as f64 / N as f64;
+        let bytes = tree::memory(&arena, tree, 0) as f64 / N as f64;
         println!("{:<44} {bytes:>10.1} bytes", format!("tree memory by pair, {name}"));
         let find = |n: u64| tree::find(&arena, tree, key(n), |_, _| std::cmp::Ordering::Equal);
         bench(&format!("tree find, inserted {name}"), N, || {

@@ -384,6 +384,71 @@ fn a_copy_has_entries_of_its_own() {
     }
 }
 
+/// A table built of so many numbers; nothing if that cannot be.
+fn built(count: u64, hash: fn(u64) -> u64) -> Option<(Numbers, u64)> {
+    let mut numbers = Numbers::new(hash);
+    let mut tx = numbers.arena.begin();
+    let mut entries = Vec::new();
+    for n in 0..count {
+        entries.push((hash(n), tx.alloc_record(U64::from_native(n)).unwrap().cast()));
+    }
+    let table = table::build(&mut tx, &mut entries).ok()?;
+    tx.set(numbers.table.cast::<shm::Slot<Table>>(), table).unwrap();
+    let logged = tx.logged_bytes();
+    tx.commit(&[0; 4]);
+    Some((numbers, logged))
+}
+
+#[test]
+fn a_built_table_is_as_one_that_was_filled() {
+    for (hash, counts) in [
+        (mixed as fn(u64) -> u64, &[0, 1, 7, 300, 434, 500, 5_000, 60_000][..]),
+        (crowded, &[1, 40, 60, 300, 2_000]),
+    ] {
+        for &count in counts {
+            let (mut numbers, logged) = built(count, hash).unwrap();
+            let mut model: BTreeMap<u64, ()> = (0..count).map(|n| (n, ())).collect();
+            numbers.check(&model);
+            assert!((0..count).all(|n| numbers.find(n).is_some()));
+            // Words of the allocator, above all.
+            assert!(logged < 10_000 + count * 8, "{logged} bytes for {count} entries");
+            let mut filled = Numbers::new(hash);
+            (0..count).for_each(|n| filled.insert(n).unwrap());
+            let memory = |numbers: &Numbers| table::memory(&numbers.arena, numbers.table, 0);
+            assert!(memory(&numbers) <= memory(&filled) * 11 / 10);
+            for n in count..count * 2 + 100 {
+                numbers.insert(n).unwrap();
+                model.insert(n, ());
+            }
+            for n in 0..count {
+                numbers.remove(n);
+                model.remove(&n);
+            }
+            numbers.shrink();
+            numbers.check(&model);
+        }
+    }
+    assert!(built(10_000, equal).is_none(), "more than can be in a segment");
+}
+
+#[test]
+fn memory_is_judged_by_some_segments() {
+    let mut numbers = Numbers::new(mixed);
+    for n in 0..300_000 {
+        numbers.insert(n).unwrap();
+        if n % 50_000 == 49_999 {
+            let exact = table::memory(&numbers.arena, numbers.table, 0) as f64;
+            let judged = table::memory(&numbers.arena, numbers.table, 5) as f64;
+            assert!((judged / exact - 1.0).abs() < 0.1, "{judged} for {exact}");
+        }
+    }
+    let used = numbers.arena.used_bytes();
+    let others = 300_000 * 16 + 24;
+    let exact = table::memory(&numbers.arena, numbers.table, 0);
+    // A large block counts with its header there.
+    assert!(used - others - exact <= 64, "{exact} of {}", used - others);
+}
+
 /// Any number is accepted as a cursor.
 #[test]
 fn a_scan_from_anywhere_ends() {

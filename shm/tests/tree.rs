@@ -8,7 +8,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use shm::check::{Checker, mark_tree};
 use shm::table::Drained;
 use shm::tree::{self, Tree};
-use shm::{Arena, Off, Options, OutOfMemory, Tx, U64, View};
+use shm::{Arena, Off, Options, OutOfMemory, Slot, Tx, U64, View};
 
 fn runner(cases: u32) -> TestRunner {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|c| c.parse().ok()).unwrap_or(cases);
@@ -50,6 +50,8 @@ enum Step {
     /// Removes the pair of a rank, reduced to what is there.
     Remove(u64),
     RemoveRanks(u64, u64),
+    /// Removes every pair whose number leaves such a rest, leaf by leaf.
+    RemoveSome(u64, u64),
     /// Another sort key for the pair of a rank.
     Resort(u64, u64),
     /// Another block for the pair of a rank.
@@ -67,6 +69,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..3000u64, 1..100u64).prop_map(|(at, count)| Step::Run(at, count)),
         6 => any::<u64>().prop_map(Step::Remove),
         2 => (any::<u64>(), 0..300u64).prop_map(|(at, count)| Step::RemoveRanks(at, count)),
+        1 => (1..20u64, any::<u64>()).prop_map(|(by, rest)| Step::RemoveSome(by, rest % by)),
         3 => (any::<u64>(), sort).prop_map(|(rank, sort)| Step::Resort(rank, sort)),
         2 => any::<u64>().prop_map(Step::Replace),
     ];
@@ -123,6 +126,29 @@ fn apply(
             assert_eq!(removed, keys);
             for key in &keys {
                 model.remove(key);
+            }
+        }
+        Step::RemoveSome(by, rest) => {
+            let goes = |n: u64| n % by == *rest;
+            let mut gone = model.keys().copied().filter(|key| goes(key.1)).collect::<Vec<_>>();
+            gone.reverse();
+            while let Some(&(sort, n)) = gone.last() {
+                let at = tree::find(tx, tree, sort, compare(n)).expect("the pair is there");
+                let mut items = Vec::new();
+                let mut walk = at;
+                while let Some((_, item)) = walk.pair(tx) {
+                    if goes(number(tx, item)) {
+                        items.push(item);
+                    }
+                    walk.advance(tx);
+                }
+                let is_gone = |view: &View, item| goes(number(view, item));
+                let removed = tree::remove_in_leaf(tx, tree, &at, is_gone)?;
+                assert!(removed > 0);
+                for item in &items[..removed] {
+                    tx.free(*item)?;
+                    model.remove(&gone.pop().expect("so many were to go"));
+                }
             }
         }
         Step::Resort(rank, sort) => {
@@ -207,7 +233,7 @@ impl Numbers {
         assert_eq!(tree::len(&self.arena, self.tree), self.model.len() as u64);
         let own = 24 + 16 * self.model.len() as u64;
         let used: u64 = self.arena.class_usage().iter().map(|it| it.size * it.live).sum();
-        assert_eq!(used - own, tree::memory(&self.arena, self.tree));
+        assert_eq!(used - own, tree::memory(&self.arena, self.tree, 0));
     }
 
     /// Compares look-ups of all kinds with the model, around a few keys.
@@ -288,9 +314,66 @@ fn drain(tx: &mut Tx<'_>, tree: Off<Tree>, limit: usize) -> Result<Drained, OutO
     Ok(done)
 }
 
+#[test]
+fn a_built_tree_is_as_one_that_was_filled() {
+    for count in [0, 1, 3, 4, 7, 30, 31, 32, 62, 63, 31 * 31, 31 * 31 + 1, 30_000] {
+        let mut numbers = Numbers::new();
+        let keys: Vec<Key> = (0..count).map(|n| (n / 3, n)).collect();
+        let mut tx = numbers.arena.begin();
+        let pairs: Vec<_> = keys
+            .iter()
+            .map(|(sort, n)| (*sort, tx.alloc_record(U64::from_native(*n)).unwrap().cast()))
+            .collect();
+        let built = tree::build(&mut tx, &pairs).unwrap();
+        tx.set(numbers.tree.cast::<Slot<Tree>>(), built).unwrap();
+        let logged = tx.logged_bytes();
+        assert!(logged < 10_000 + count * 2, "{logged} bytes for {count} pairs");
+        tx.commit(&[0; 4]);
+        numbers.model = keys.iter().map(|key| (*key, ())).collect();
+        numbers.check();
+        numbers.check_lookups(&[(0, 0), (7, 20), (count / 3, count), (300, 900)]);
+        for step in [
+            Step::Ascending(40),
+            Step::Descending(40),
+            Step::Run(7, 40),
+            Step::RemoveSome(5, 2),
+            Step::RemoveRanks(count / 2, count / 3),
+        ] {
+            numbers.run(&step);
+            numbers.check();
+        }
+        // Without its nodes, and all items.
+        let tree = numbers.tree;
+        let mut tx = numbers.arena.begin();
+        let mut items = Vec::new();
+        tree::for_each(&tx, tree, |_, _, item| items.push(item));
+        tree::free(&mut tx, tree).unwrap();
+        items.into_iter().for_each(|item| tx.free(item).unwrap());
+        tx.set(tree.cast::<Slot<Tree>>(), Tree::EMPTY).unwrap();
+        tx.commit(&[0; 4]);
+        numbers.model.clear();
+        numbers.check();
+    }
+}
+
+#[test]
+fn memory_is_judged_by_some_ways() {
+    let mut numbers = Numbers::new();
+    numbers.run(&Step::Ascending(20_000));
+    // Leaves of all sizes: full ones in front, halves of split ones behind.
+    for n in 0..60_000u64 {
+        let sort = 20_000 + n.wrapping_mul(0x9e37_79b9_7f4a_7c15) % 1_000_003;
+        numbers.run(&Step::Insert((sort, n)));
+    }
+    let exact = tree::memory(&numbers.arena, numbers.tree, 0) as f64;
+    let judged = tree::memory(&numbers.arena, numbers.tree, 5) as f64;
+    assert!((judged / exact - 1.0).abs() < 0.1, "{judged} for {exact}");
+    assert_eq!(tree::memory(&numbers.arena, numbers.tree, u64::MAX) as f64, exact);
+}
+
 /// Bytes of nodes for each pair.
 fn cost(numbers: &Numbers) -> f64 {
-    tree::memory(&numbers.arena, numbers.tree) as f64 / numbers.model.len() as f64
+    tree::memory(&numbers.arena, numbers.tree, 0) as f64 / numbers.model.len() as f64
 }
 
 #[test]

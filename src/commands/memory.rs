@@ -1,12 +1,11 @@
 //! `MEMORY`.
 
-use shm::table::{self, SEGMENT_BYTES};
-use shm::{Off, View};
+use shm::table;
 
 use super::help;
 use super::spec::{CommandSpec, at, cmd, container, flag, key};
 use crate::executor::{Cx, Outcome, error};
-use crate::keyspace::{self, Database, EntryView};
+use crate::keyspace::{self, EntryView};
 use crate::proto::reply::Format;
 use crate::root;
 use crate::values;
@@ -99,18 +98,6 @@ fn purge(cx: &mut Cx<'_>) -> Outcome {
     Ok(())
 }
 
-/// Bytes of a database's table.
-fn table_bytes(view: &View, database: Off<Database>) -> u64 {
-    let keys = keyspace::keys(database);
-    if view.get(keys).directory.get().is_null() {
-        return 0;
-    }
-    let directory = 8 << view.get(keys).depth.get().to_native();
-    let mut segments = 0;
-    table::segments(view, keys, |_, _, _| segments += 1);
-    directory + segments * SEGMENT_BYTES
-}
-
 /// What the server's memory goes into.
 struct Usage {
     /// Number, bytes of the table, bytes of expiries: of each database that holds keys.
@@ -121,6 +108,8 @@ struct Usage {
 
 impl Usage {
     fn measure(cx: &Cx<'_>) -> Usage {
+        // Of so many segments all are looked at, of more only some.
+        const SEGMENTS: u64 = 256;
         let mut usage = Usage { databases: Vec::new(), keys: 0, overhead: 0 };
         for index in 0..cx.tx.get(cx.root).database_count.to_native() {
             let database = root::database(&cx.tx, cx.root, index);
@@ -128,7 +117,7 @@ impl Usage {
             if keys == 0 {
                 continue;
             }
-            let table = table_bytes(&cx.tx, database);
+            let table = table::memory(&cx.tx, keyspace::keys(database), SEGMENTS);
             let expiries = keyspace::volatile(&cx.tx, database) * 8;
             usage.databases.push((index, table, expiries));
             usage.keys += keys;

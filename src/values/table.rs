@@ -107,38 +107,12 @@ pub fn mark<E: Element>(
 /// Bytes of a table and its elements. `samples` elements are looked at, and the others taken to be like
 /// them; all if it is 0.
 pub fn memory(view: &View, table: Off<Table>, samples: u64) -> u64 {
-    let record = view.read(table);
-    if record.directory.get().is_null() {
-        return 0;
-    }
-    let mut bytes = shm::alloc::block_size(view, record.directory.get().cast());
-    table::segments(view, table, |_, segment, _| {
-        bytes += shm::alloc::block_size(view, segment.cast());
-    });
-    bytes + elements_memory(view, table, samples)
-}
-
-fn elements_memory(view: &View, table: Off<Table>, samples: u64) -> u64 {
     let len = table::len(view, table);
-    let (mut seen, mut bytes) = (0, 0);
-    let mut add = |view: &View, block: Off<u8>| {
-        seen += 1;
-        bytes += shm::alloc::block_size(view, block);
-    };
-    if samples == 0 || samples >= len {
-        table::for_each(view, table, add);
-        return bytes;
-    }
-    let mut cursor = 0;
-    let mut visited = 0;
-    loop {
-        let step = table::scan_step(view, table, cursor, &mut add);
-        (cursor, visited) = (step.cursor, visited + step.visited);
-        if cursor == 0 || visited >= samples {
-            break;
-        }
-    }
-    (bytes as f64 / seen as f64 * len as f64) as u64
+    let looked_at = if samples == 0 { len } else { samples.min(len) };
+    let blocks = table::entries(view, table).take(looked_at as usize);
+    let bytes: u64 = blocks.map(|block| shm::alloc::block_size(view, block)).sum();
+    let elements = u128::from(bytes) * u128::from(len) / u128::from(looked_at.max(1));
+    table::memory(view, table, samples) + elements as u64
 }
 
 /// Copies a table with its elements; the copy's record goes to `start` in the fresh block.

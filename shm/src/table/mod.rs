@@ -22,11 +22,13 @@
 //! After Fagin, Nievergelt, Pippenger and Strong, "Extendible hashing" (1979); fixed segments of
 //! cache-line buckets as in Lu et al., "Dash" (2020).
 
+mod build;
 mod change;
 mod copy;
 mod drain;
 mod scan;
 
+pub use build::build;
 pub use change::{insert, remove, replace};
 pub use copy::copy;
 pub use drain::{Drained, drain_step, shrink_step};
@@ -243,6 +245,30 @@ pub fn find(
 #[inline(always)]
 pub fn len(view: &View, table: Off<Table>) -> u64 {
     view.get(table).len.get().to_native()
+}
+
+/// Bytes of the table's directory and segments, as allocated. Of many segments some are looked at, about
+/// `samples`, and the rest is taken to be like them; all if it is 0.
+pub fn memory(view: &View, table: Off<Table>, samples: u64) -> u64 {
+    let record = view.read(table);
+    let directory = record.directory.get();
+    if directory.is_null() {
+        return 0;
+    }
+    let entries = 1u64 << record.depth.get().to_native();
+    let looked_at = if samples == 0 { entries } else { samples.max(64).min(entries) };
+    let mut shares = 0.0;
+    for i in 0..looked_at {
+        let segment = view.read(directory.nth(i * entries / looked_at));
+        if !segment.is_null() {
+            // So many entries of the directory lead to the segment.
+            let excess = record.depth.get().to_native() - view.get(segment).depth.to_native();
+            shares += 1.0 / f64::from(1 << excess);
+        }
+    }
+    let segments = (shares * entries as f64 / looked_at as f64).round() as u64;
+    let class = crate::alloc::class_of(SEGMENT_BYTES).expect("a segment is small");
+    crate::alloc::block_size(view, directory.cast()) + segments * crate::alloc::class_size(class)
 }
 
 /// The header of the segment that a hash belongs to, for the owner's hint.

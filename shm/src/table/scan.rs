@@ -103,9 +103,7 @@ pub(super) fn walk(
 
 /// Calls `each` with every entry.
 pub fn for_each(view: &View, table: Off<Table>, mut each: impl FnMut(&View, Off<u8>)) {
-    segments(view, table, |_, segment, _| {
-        each_entry(view, segment, |_, _, _, content| each(view, content.entry));
-    });
+    entries(view, table).for_each(|entry| each(view, entry));
 }
 
 /// All entries, in no particular order.
@@ -131,11 +129,23 @@ pub fn entries(view: &View, table: Off<Table>) -> impl Iterator<Item = Off<u8>> 
     });
     let slots = move |bucket| view.get::<Bucket>(bucket).slots.iter();
     segments
-        .flat_map(|segment| (0..BUCKETS).map(move |bucket| bucket_at(segment, bucket)))
+        .flat_map(move |segment| (0..BUCKETS).map(move |bucket| ahead(view, segment, bucket)))
         .flat_map(slots)
         .map(|slot| slot.get().to_native())
         .filter(|slot| *slot != 0)
         .map(|slot| SlotContent::decode(slot).entry)
+}
+
+/// Gives a bucket, and has the processor fetch the entries of the next one, which will be wanted soon.
+#[inline]
+fn ahead(view: &View, segment: Off<SegmentHeader>, bucket: u64) -> Off<Bucket> {
+    if bucket + 1 < BUCKETS {
+        for slot in &view.get(bucket_at(segment, bucket + 1)).slots {
+            // Of an empty slot the start of the arena is fetched, which is there already.
+            view.prefetch(SlotContent::decode(slot.get().to_native()).entry);
+        }
+    }
+    bucket_at(segment, bucket)
 }
 
 /// An entry chosen at random, each with the same chance as long as the table is not very sparse. `None`

@@ -137,7 +137,7 @@ fn split<E: Entry>(
     Ok(branch(node::first_pair(tx, right), count, right))
 }
 
-fn branch(first: Pair, count: u64, child: Off<Node>) -> Branch {
+pub(super) fn branch(first: Pair, count: u64, child: Off<Node>) -> Branch {
     Branch { first: Slot::new(first), count: Slot::new(U64::from_native(count)), child }
 }
 
@@ -173,6 +173,11 @@ fn set_root(
     tx.set(field!(tree, Tree.height), U64::from_native(height))
 }
 
+/// The smallest room for so many pairs that a lone leaf may have.
+pub(super) fn room_of_leaf(pairs: usize) -> usize {
+    ROOMS.into_iter().find(|room| *room >= pairs).unwrap_or(ROOM)
+}
+
 /// Gives a lone leaf the smallest room for so many pairs.
 fn resize_leaf(
     tx: &mut Tx<'_>,
@@ -180,7 +185,7 @@ fn resize_leaf(
     leaf: Off<Node>,
     pairs: usize,
 ) -> Result<Off<Node>, OutOfMemory> {
-    let room = ROOMS.into_iter().find(|room| *room >= pairs).unwrap_or(ROOM);
+    let room = room_of_leaf(pairs);
     if room == node::room(tx, leaf) {
         return Ok(leaf);
     }
@@ -233,6 +238,7 @@ pub fn remove_ranks(
         let pairs = &node::entries::<Pair>(tx, at.leaf)[at.index..];
         let run = pairs.len().min(usize::try_from(left).unwrap_or(usize::MAX));
         let pairs = pairs[..run].to_vec();
+        pairs.iter().for_each(|pair| tx.prefetch(pair.item));
         remove_run(tx, tree, &at, run)?;
         for pair in pairs {
             each(tx, pair.sort.to_native(), pair.item)?;
@@ -255,6 +261,24 @@ pub fn drain_step(
     Ok(if rank == 0 { Drained::All } else { Drained::More })
 }
 
+/// Frees all nodes of a tree whose record nobody uses any more; the items are the caller's.
+pub fn free(tx: &mut Tx<'_>, tree: Off<Tree>) -> Result<(), OutOfMemory> {
+    let record = tx.read(tree);
+    match record.root.get() {
+        root if root.is_null() => Ok(()),
+        root => free_below(tx, root, record.height.get().to_native()),
+    }
+}
+
+fn free_below(tx: &mut Tx<'_>, node: Off<Node>, height: u64) -> Result<(), OutOfMemory> {
+    let branches = if height == 0 { 0 } else { node::len(tx, node) };
+    for index in 0..branches {
+        let child = node::entry::<Branch>(tx, node, index).child;
+        free_below(tx, child, height - 1)?;
+    }
+    tx.free(node)
+}
+
 /// Takes `count` pairs out of one leaf.
 fn remove_run(
     tx: &mut Tx<'_>,
@@ -263,6 +287,32 @@ fn remove_run(
     count: usize,
 ) -> Result<(), OutOfMemory> {
     node::cut::<Pair>(tx, at.leaf, at.index, at.index + count)?;
+    removed(tx, tree, at, count)
+}
+
+/// Takes out, from a place on to the end of its leaf, the pairs for whose items `goes` says yes; gives
+/// their number. For removals of many pairs that stand near each other.
+pub fn remove_in_leaf(
+    tx: &mut Tx<'_>,
+    tree: Off<Tree>,
+    at: &Cursor,
+    goes: impl Fn(&View, Off<u8>) -> bool,
+) -> Result<usize, OutOfMemory> {
+    if at.leaf.is_null() {
+        return Ok(0);
+    }
+    let pairs = &node::entries::<Pair>(tx, at.leaf)[at.index..];
+    let kept: Vec<Pair> = pairs.iter().filter(|pair| !goes(tx, pair.item)).copied().collect();
+    let gone = pairs.len() - kept.len();
+    if gone > 0 {
+        node::replace_end(tx, at.leaf, at.index, &kept)?;
+        removed(tx, tree, at, gone)?;
+    }
+    Ok(gone)
+}
+
+/// Brings the tree into agreement with a leaf out of which `count` pairs were taken.
+fn removed(tx: &mut Tx<'_>, tree: Off<Tree>, at: &Cursor, count: usize) -> Result<(), OutOfMemory> {
     for (level, step) in at.path().iter().enumerate().rev() {
         let (node, index) = (step.node, step.index);
         let child = node::entry::<Branch>(tx, node, index).child;

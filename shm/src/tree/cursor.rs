@@ -56,6 +56,27 @@ impl Cursor {
         self.path().iter().map(before).sum::<u64>() + self.index as u64
     }
 
+    /// Has the processor fetch the blocks of up to `count` pairs of the leaf, from this place on or before
+    /// it, so that they need not be waited for one by one.
+    #[inline]
+    pub fn prefetch(&self, view: &View, count: usize, forward: bool) {
+        if self.leaf.is_null() {
+            return;
+        }
+        let pairs = node::entries::<Pair>(view, self.leaf);
+        let range = match forward {
+            true => self.index..self.index.saturating_add(count).min(pairs.len()),
+            false => self.index.saturating_sub(count)..self.index,
+        };
+        pairs[range].iter().for_each(|pair| view.prefetch(pair.item));
+    }
+
+    /// Whether the place is at the first pair of a leaf.
+    #[inline]
+    pub fn begins_leaf(&self) -> bool {
+        self.index == 0
+    }
+
     /// Goes to the next pair, or behind the last one.
     #[inline]
     pub fn advance(&mut self, view: &View) {

@@ -21,12 +21,18 @@
 //! Whatever is put into a node or moved in it is logged, so a node holds nothing behind its length
 //! that a rollback would miss.
 
+mod build;
 mod change;
 mod cursor;
+mod memory;
 mod node;
 
-pub use change::{drain_step, insert, remove, remove_at, remove_ranks, replace, resort};
+pub use build::build;
+pub use change::{
+    drain_step, free, insert, remove, remove_at, remove_in_leaf, remove_ranks, replace, resort,
+};
 pub use cursor::{Cursor, find, first, last, lower_bound, partition_point, select, upper_bound};
+pub use memory::memory;
 pub use node::{Branch, MAX_HEIGHT, Node, Pair, ROOM};
 pub(crate) use node::{bytes, entries, first_pair};
 
@@ -66,32 +72,10 @@ pub fn len(view: &View, tree: Off<Tree>) -> u64 {
 pub fn for_each(view: &View, tree: Off<Tree>, mut each: impl FnMut(&View, u64, Off<u8>)) {
     let mut at = select(view, tree, 0);
     while let Some((sort, item)) = at.pair(view) {
+        if at.begins_leaf() {
+            at.prefetch(view, ROOM, true);
+        }
         each(view, sort, item);
         at.advance(view);
     }
-}
-
-/// Bytes of all the tree's nodes, as allocated. The blocks that the pairs lead to do not count. Looks
-/// at every node of branches, and at no leaf.
-pub fn memory(view: &View, tree: Off<Tree>) -> u64 {
-    let record = view.read(tree);
-    let root = record.root.get();
-    if root.is_null() { 0 } else { memory_below(view, root, record.height.get().to_native()) }
-}
-
-fn memory_below(view: &View, node: Off<Node>, height: u64) -> u64 {
-    let own = crate::alloc::block_size(view, node.cast());
-    let branches = || node::entries::<Branch>(view, node).iter();
-    match height {
-        0 => own,
-        // All leaves below are of one size.
-        1 => own + branches().len() as u64 * leaf_block(),
-        _ => own + branches().map(|it| memory_below(view, it.child, height - 1)).sum::<u64>(),
-    }
-}
-
-/// Bytes of the block of a leaf with room for 31 pairs.
-fn leaf_block() -> u64 {
-    let class = crate::alloc::class_of(bytes(true, ROOM)).expect("a leaf is small");
-    crate::alloc::class_size(class)
 }

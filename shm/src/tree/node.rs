@@ -201,6 +201,20 @@ pub(super) fn cut<E: Entry>(
     set_len(tx, node, len - (to - from))
 }
 
+/// Puts other entries, not more, in the place of those from `from` on.
+pub(super) fn replace_end<E: Entry>(
+    tx: &mut Tx<'_>,
+    node: Off<Node>,
+    from: usize,
+    entries: &[E],
+) -> Result<(), OutOfMemory> {
+    debug_assert!(from + entries.len() <= len(tx, node));
+    for (index, entry) in entries.iter().enumerate() {
+        set(tx, node, from + index, *entry)?;
+    }
+    set_len(tx, node, from + entries.len())
+}
+
 /// Moves the first `count` entries of a node to the end of the one before it.
 pub(super) fn move_back<E: Entry>(
     tx: &mut Tx<'_>,

@@ -2,7 +2,6 @@
 
 use shm::intset::{self, Insertion, IntSet};
 use shm::pack::{self, Item};
-use shm::table::Table;
 use shm::{Fresh, Off, OutOfMemory, Tx};
 
 use super::{PACKED_BYTES, PACKED_MEMBERS, Set, below, table};
@@ -110,14 +109,14 @@ pub fn create(
     if content.fits_packed() {
         return packed::create(tx, key, Kind::SetPacked, expiry, content.count, &content.run);
     }
-    let (fresh, root) = entry::create_record(tx, key, Kind::SetTable, expiry, Table::EMPTY)?;
     let mut digits = pack::Digits::new();
+    let mut blocks = Vec::with_capacity(content.count);
     for member in pack::items(&content.run) {
         let text = member.text(&mut digits);
-        let hash = tx.hash(text);
-        table::add_new(tx, root, hash, text)?;
+        blocks.push((tx.hash(text), table::make(tx, text)?));
     }
-    Ok(fresh)
+    let members = shm::table::build(tx, &mut blocks)?;
+    Ok(entry::create_record(tx, key, Kind::SetTable, expiry, members)?.0)
 }
 
 fn create_ints(

@@ -42,17 +42,23 @@ pub(super) fn add(tx: &mut Tx<'_>, table: Off<Table>, member: &[u8]) -> Result<b
 }
 
 /// Adds a member that is not there.
-pub(super) fn add_new(
+fn add_new(
     tx: &mut Tx<'_>,
     table: Off<Table>,
     hash: u64,
     member: &[u8],
 ) -> Result<(), OutOfMemory> {
+    let block = make(tx, member)?;
+    table::insert(tx, table, hash, block)
+}
+
+/// Makes a member's block.
+pub(super) fn make(tx: &mut Tx<'_>, member: &[u8]) -> Result<Off<u8>, OutOfMemory> {
     let length = u32::try_from(member.len()).map_err(|_| OutOfMemory)?;
     let fresh = tx.alloc(Members::HEADER + u64::from(length))?;
     tx.init(&fresh, 0, SetMember { len: U32::from_native(length) });
     tx.init_bytes(&fresh, Members::HEADER, member);
-    table::insert(tx, table, hash, fresh.off())
+    Ok(fresh.off())
 }
 
 /// Removes a member, if it is there. Says whether it was.

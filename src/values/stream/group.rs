@@ -253,16 +253,38 @@ pub fn remove_consumer(
     let consumers = field!(group, Group.consumers);
     let Some(at) = find_named::<Consumer>(tx, consumers, name) else { return Ok(None) };
     let consumer: Off<Consumer> = tree::remove_at(tx, consumers, &at)?.cast();
-    let pending = field!(consumer, Consumer.pending);
-    let count = tree::len(tx, pending);
-    let of_group = field!(group, Group.pending);
-    tree::drain_step(tx, pending, usize::MAX, |tx, ms, item| {
-        let seq = tx.get(item.cast::<Pending>()).seq.to_native();
-        tree::remove(tx, of_group, ms, |view, item| compare_pending(view, item, seq))?;
-        tx.free(item)
-    })?;
+    let own = pending_of(consumer);
+    let count = tree::len(tx, own);
+    forget_pending(tx, group, consumer)?;
+    tree::free(tx, own)?;
     tx.free(consumer)?;
     Ok(Some(count))
+}
+
+/// Takes what is pending of a consumer out of its group's tree and frees it; the consumer's own tree
+/// stays as it was.
+fn forget_pending(
+    tx: &mut Tx<'_>,
+    group: Off<Group>,
+    consumer: Off<Consumer>,
+) -> Result<(), OutOfMemory> {
+    let (all, own) = (pending(group), pending_of(consumer));
+    let is_own = |view: &View, item: Off<u8>| {
+        view.get(item.cast::<Pending>()).delivery.get().consumer == consumer
+    };
+    let mut left = tree::select(tx, own, 0);
+    while let Some((ms, item)) = left.pair(tx) {
+        let seq = tx.get(item.cast::<Pending>()).seq.to_native();
+        let at = tree::find(tx, all, ms, |view, item| compare_pending(view, item, seq));
+        let at = at.expect("what is pending of a consumer is pending in its group");
+        // What comes next of the consumer's is often in the same leaf.
+        for _ in 0..tree::remove_in_leaf(tx, all, &at, is_own)? {
+            let Some((_, item)) = left.pair(tx) else { break };
+            tx.free(item)?;
+            left.advance(tx);
+        }
+    }
+    Ok(())
 }
 
 /// The consumer's name.

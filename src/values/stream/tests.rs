@@ -355,6 +355,53 @@ fn a_large_stream_is_freed_in_steps_that_the_checker_accepts() {
     testing::check(&arena);
 }
 
+/// Of a consumer with many pending entries, some in each leaf of the group's tree; what is logged is
+/// little for each.
+#[test]
+fn a_consumer_with_many_pending_entries_is_removed() {
+    const ENTRIES: u64 = 30_000;
+    let mut arena = testing::arena();
+    let fill = |tx: &mut Tx<'_>| {
+        let stream = open(tx)?;
+        let args = [&b"field"[..], b"value"];
+        change::append(tx, stream, LIMITS, Id { ms: 1, seq: 0 }, args.into_iter())?;
+        let at = group::create(tx, stream, b"g", Position { last: Id::MIN, read: None })?;
+        let mut consumers = Vec::new();
+        for name in ["all", "some", "few"] {
+            consumers.push(group::create_consumer(tx, at, name.as_bytes(), 1)?);
+        }
+        for n in 0..ENTRIES {
+            let consumer = match n {
+                _ if n % 500 == 3 => 2,
+                _ if n % 3 == 1 => 1,
+                _ => 0,
+            };
+            // Several with the same milliseconds.
+            let id = Id { ms: n / 4, seq: n % 4 };
+            group::add_pending(tx, at, consumers[consumer], id, 1, 1)?;
+        }
+        Ok(at)
+    };
+    let at = arena.transact(fill).expect("memory");
+    testing::check(&arena);
+    let few = ENTRIES / 500;
+    let some = (0..ENTRIES).filter(|n| n % 3 == 1 && n % 500 != 3).count() as u64;
+    let mut left = ENTRIES;
+    for (name, count) in [("few", few), ("some", some), ("all", ENTRIES - few - some)] {
+        let mut tx = arena.begin();
+        let removed = group::remove_consumer(&mut tx, at, name.as_bytes()).expect("memory");
+        assert_eq!(removed, Some(count), "{name}");
+        let logged = tx.logged_bytes();
+        assert!(logged < 4_096 + 700 * few + 60 * count, "{logged} bytes for {count} entries");
+        left -= count;
+        assert_eq!(shm::tree::len(&tx, group::pending(at)), left);
+        tx.commit(&[0; 4]);
+        testing::check(&arena);
+    }
+    let again = arena.transact(|tx| group::remove_consumer(tx, at, b"few"));
+    assert_eq!(again, Ok(None));
+}
+
 #[test]
 fn what_is_no_node_is_refused() {
     let mut arena = testing::arena();

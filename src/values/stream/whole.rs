@@ -106,14 +106,17 @@ pub fn memory(view: &View, at: Off<u8>, samples: u64) -> u64 {
     let size = |block: Off<u8>| shm::alloc::block_size(view, block);
     let mut total = size(stream.cast());
     let nodes = field!(stream, Stream.nodes);
-    total += tree::memory(view, nodes) + blocks(view, nodes, samples);
-    total += tree::memory(view, field!(stream, Stream.groups));
+    total += tree::memory(view, nodes, samples) + blocks(view, nodes, samples);
+    total += tree::memory(view, field!(stream, Stream.groups), samples);
     for group in group::all(view, stream) {
         let pending = group::pending(group);
-        total += size(group.cast()) + tree::memory(view, pending) + blocks(view, pending, samples);
-        total += tree::memory(view, field!(group, Group.consumers));
+        total += size(group.cast())
+            + tree::memory(view, pending, samples)
+            + blocks(view, pending, samples);
+        total += tree::memory(view, field!(group, Group.consumers), samples);
         for consumer in group::consumers(view, group) {
-            total += size(consumer.cast()) + tree::memory(view, group::pending_of(consumer));
+            total +=
+                size(consumer.cast()) + tree::memory(view, group::pending_of(consumer), samples);
         }
     }
     total

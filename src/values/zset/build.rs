@@ -1,9 +1,9 @@
 //! Making sorted sets as a whole: for what is stored, restored or converted.
 
-use shm::{Fresh, Off, OutOfMemory, Tx, pack};
+use shm::{Fresh, Off, OutOfMemory, Tx, pack, table, tree};
 
 use super::score::{encode, sort_key};
-use super::{Limits, Reader, Zset, append, new_element};
+use super::{Limits, Reader, Zset, new_element};
 use crate::keyspace::entry::{self, Entry, EntryView, Identity, Kind};
 use crate::values::packed;
 
@@ -85,12 +85,36 @@ fn create_tree(
     expiry: Option<i64>,
     sorted: &[(Box<[u8]>, f64)],
 ) -> Result<Fresh, OutOfMemory> {
-    let (fresh, zset) = entry::create_record(tx, key, Kind::ZsetTree, expiry, Zset::EMPTY)?;
+    let mut made = Made::with_capacity(sorted.len());
     for (member, score) in sorted {
         let block = new_element(tx, member, *score)?;
-        append(tx, zset, sort_key(*score), block)?;
+        made.push(tx.hash(member), sort_key(*score), block);
     }
-    Ok(fresh)
+    let zset = made.finish(tx)?;
+    Ok(entry::create_record(tx, key, Kind::ZsetTree, expiry, zset)?.0)
+}
+
+/// Elements in order, of which a table and a tree are to be made.
+pub(super) struct Made {
+    hashed: Vec<(u64, Off<u8>)>,
+    pairs: Vec<(u64, Off<u8>)>,
+}
+
+impl Made {
+    pub(super) fn with_capacity(elements: usize) -> Made {
+        Made { hashed: Vec::with_capacity(elements), pairs: Vec::with_capacity(elements) }
+    }
+
+    /// Adds an element's block, which comes behind those before.
+    pub(super) fn push(&mut self, hash: u64, sort: u64, block: Off<u8>) {
+        self.hashed.push((hash, block));
+        self.pairs.push((sort, block));
+    }
+
+    pub(super) fn finish(mut self, tx: &mut Tx<'_>) -> Result<Zset, OutOfMemory> {
+        let members = table::build(tx, &mut self.hashed)?;
+        Ok(Zset { members, order: tree::build(tx, &self.pairs)? })
+    }
 }
 
 /// Makes an entry with the elements of a packed one in a tree, which is to take its place.

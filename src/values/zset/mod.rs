@@ -52,11 +52,6 @@ record! {
 
 const HEAD: u64 = size_of::<ZsetMember>() as u64;
 
-impl Zset {
-    /// A sorted set without elements.
-    pub const EMPTY: Zset = Zset { members: Table::EMPTY, order: Tree::EMPTY };
-}
-
 impl super::table::Element for ZsetMember {
     const HEADER: u64 = HEAD;
 
@@ -177,29 +172,24 @@ fn mark_packed(checker: &mut Checker<'_>, at: Off<u8>, len: usize, what: &str) {
 /// Bytes of what hangs on a root record.
 pub fn memory(view: &View, at: Off<u8>, samples: u64) -> u64 {
     let zset = at.cast();
-    super::table::memory(view, members(zset), samples) + tree::memory(view, order(zset))
+    super::table::memory(view, members(zset), samples) + tree::memory(view, order(zset), samples)
 }
 
 /// Copies what hangs on a root record; the copy's record goes to `start` in the fresh entry.
 pub fn copy(tx: &mut Tx<'_>, from: Off<u8>, fresh: &Fresh, start: u64) -> Result<(), OutOfMemory> {
-    tx.init(fresh, start, Zset::EMPTY);
-    let zset = fresh.off().byte_add(start);
-    let mut blocks = Vec::new();
-    tree::for_each(tx, order(from.cast()), |_, sort, block| blocks.push((sort, block)));
+    let from = order(from.cast());
+    let mut blocks = Vec::with_capacity(tree::len(tx, from) as usize);
+    tree::for_each(tx, from, |_, sort, block| blocks.push((sort, block)));
+    let mut made = build::Made::with_capacity(blocks.len());
     for (sort, block) in blocks {
         let len = ZsetMember::len(tx, block);
         let copy = tx.alloc(len)?;
         tx.init_copy(&copy, 0, block, len);
-        append(tx, zset, sort, copy.off())?;
+        made.push(tx.hash(member_of(tx, block)), sort, copy.off());
     }
+    let zset = made.finish(tx)?;
+    tx.init(fresh, start, zset);
     Ok(())
-}
-
-/// Adds an element that is neither in the table nor before any in the tree.
-fn append(tx: &mut Tx<'_>, zset: Off<Zset>, sort: u64, block: Off<u8>) -> Result<(), OutOfMemory> {
-    let hash = tx.hash(member_of(tx, block));
-    table::insert(tx, members(zset), hash, block)?;
-    tree::insert(tx, order(zset), sort, block, |_, _| std::cmp::Ordering::Less)
 }
 
 /// The element with a member.

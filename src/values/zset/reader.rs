@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use shm::pack::{self, Digits, Item};
 use shm::table;
-use shm::tree::{self, Cursor};
+use shm::tree::{self, Cursor, ROOM};
 use shm::{Off, View};
 
 use super::score::{decode, sort_key};
@@ -177,10 +177,14 @@ impl<'a> Reader<'a> {
     /// The elements of a range of ranks, in one direction or the other.
     pub fn slice(&self, ranks: Range<u64>, reverse: bool) -> std::iter::Take<Elements<'a>> {
         let count = ranks.end.saturating_sub(ranks.start) as usize;
-        match reverse {
-            false => self.elements(ranks.start).take(count),
-            true => self.elements_back(ranks.end).take(count),
+        let elements = match reverse {
+            false => self.elements(ranks.start),
+            true => self.elements_back(ranks.end),
+        };
+        if let Elements::Tree(view, cursor) | Elements::TreeBack(view, cursor) = &elements {
+            cursor.prefetch(view, count, !reverse);
         }
+        elements.take(count)
     }
 
     /// So many different elements chosen at random; all if there are not so many. `random` gives
@@ -276,12 +280,19 @@ impl<'a> Iterator for Elements<'a> {
                 let view = *view;
                 let (_, block) = cursor.pair(view)?;
                 cursor.advance(view);
+                if cursor.begins_leaf() {
+                    cursor.prefetch(view, ROOM, true);
+                }
                 Some(Element::of(view, block))
             }
             Elements::TreeBack(view, cursor) => {
                 let view = *view;
+                let was_first = cursor.begins_leaf();
                 if !cursor.retreat(view) {
                     return None;
+                }
+                if was_first {
+                    cursor.prefetch(view, ROOM, false);
                 }
                 let (_, block) = cursor.pair(view)?;
                 Some(Element::of(view, block))
