@@ -9,7 +9,7 @@ use super::spec::{CommandSpec, acl, cmd, container, flag};
 use crate::executor::blocking;
 use crate::executor::{Action, Cx, Fail, Outcome, error};
 use crate::root::Root;
-use crate::session::{self, cold, directory};
+use crate::session::{self, cold};
 use crate::util::numbers::string2ll;
 
 pub use list::sessions;
@@ -193,7 +193,7 @@ fn unblock(cx: &mut Cx<'_>) -> Outcome {
         _ => return Err(wrong_subcommand(cx)),
     };
     let id = cx.int_arg(2)?;
-    let session = directory::by_id(&cx.tx, cx.root, id as u64);
+    let session = cx.state.clients.find(&cx.tx, cx.root, id as u64);
     let unblocked = match session {
         Some(session) => blocking::unblock(cx, session, error)?,
         None => false,

@@ -60,3 +60,6 @@ use crate::executor::{Cx, Fail, Outcome};
 fn not_a_command(_cx: &mut Cx<'_>) -> Outcome {
     Err(Fail::Err("ERR unknown subcommand".into()))
 }
+
+#[cfg(test)]
+mod bounds_tests;

@@ -423,6 +423,9 @@ pub(super) fn end_groups(
     index: u32,
     key: &[u8],
 ) -> Result<(), OutOfMemory> {
+    if tx.get(root).blocked_streams.get() == 0 {
+        return Ok(());
+    }
     let Some(queue) = waits::find(tx, root, index, key) else { return Ok(()) };
     let mut at = tx.get(queue).first.get();
     while !at.is_null() {

@@ -17,7 +17,8 @@
 pub mod args;
 pub mod background;
 pub mod blocking;
-pub mod cx;
+pub mod clients;
+mod cx;
 pub mod dispatch;
 pub mod events;
 pub mod limits;
@@ -136,10 +137,13 @@ impl Executor {
         let root = self.root;
         let counter = field!(field!(root, Root.counters), Counters.connections);
         bump(&mut self.arena, counter, 1);
-        self.arena.transact(|tx| {
+        let (id, slot) = self.arena.transact(|tx| {
             let session = session::create(tx, accepted)?;
-            Ok(tx.get(session).slot.to_native())
-        })
+            let record = tx.get(session);
+            Ok((record.id.to_native(), record.slot.to_native()))
+        })?;
+        self.state.clients.note(id, slot);
+        Ok(slot)
     }
 
     /// The session in a slot.

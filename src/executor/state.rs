@@ -5,6 +5,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use shm::{Off, View};
 
+use super::clients::ClientIndex;
 use super::peers::{Nobody, Peers};
 use crate::config::{ConfigValues, Id};
 use crate::keyspace::access;
@@ -78,6 +79,8 @@ pub struct State {
     pub password: bool,
     /// Asks the system for descriptors for so many clients; if it has too few, for how many it has.
     pub allow_clients: fn(u32) -> Result<(), u64>,
+    /// Clients by their ids.
+    pub clients: ClientIndex,
     /// Other servers.
     pub peers: Box<dyn Peers>,
     /// Where commands are counted, and what of it has no time yet.
@@ -149,6 +152,7 @@ impl State {
             access: access::Policy::Time,
             password: false,
             allow_clients: |_| Ok(()),
+            clients: ClientIndex::default(),
             peers: Box::new(Nobody),
             ledger: Ledger::default(),
             read_at_ns: 0,

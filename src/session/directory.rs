@@ -107,10 +107,3 @@ pub fn for_each(view: &View, root: Off<Root>, mut each: impl FnMut(Off<Session>)
         }
     }
 }
-
-/// The session of a client id. O(sessions).
-pub fn by_id(view: &View, root: Off<Root>, id: u64) -> Option<Off<Session>> {
-    (0..capacity(view, root))
-        .filter_map(|slot| get(view, root, slot))
-        .find(|session| view.get(*session).id.to_native() == id)
-}

@@ -251,7 +251,8 @@ fn tell(
     let redirect = tx.get(session).tracking_redirect.get().to_native();
     let mut receiver = session;
     if redirect != 0 {
-        match directory::by_id(tx, root, redirect).filter(|to| !tx.get(*to).is(flag::CLOSE_ASAP)) {
+        let to = state.clients.find(tx, root, redirect);
+        match to.filter(|to| !tx.get(*to).is(flag::CLOSE_ASAP)) {
             Some(to) => receiver = to,
             None => return redirect_is_broken(tx, state, session, redirect),
         }

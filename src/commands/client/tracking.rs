@@ -1,7 +1,7 @@
 //! `CLIENT TRACKING` and what goes with it.
 
 use crate::executor::{Cx, Fail, Outcome, error};
-use crate::session::{self, directory, flag, tracking as index};
+use crate::session::{self, flag, tracking as index};
 use crate::util::numbers::string2ll;
 
 const NO_PREFIX: &str = "ERR PREFIX option requires BCAST mode to be enabled";
@@ -57,7 +57,7 @@ struct Options<'a> {
 }
 
 impl<'a> Options<'a> {
-    fn parse(cx: &Cx<'a>) -> Result<Options<'a>, Fail> {
+    fn parse(cx: &mut Cx<'a>) -> Result<Options<'a>, Fail> {
         let mut options = Options::default();
         let mut at = 3;
         while let Some(word) = cx.args.get(at) {
@@ -82,12 +82,12 @@ impl<'a> Options<'a> {
         Ok(options)
     }
 
-    fn set_redirect(&mut self, cx: &Cx<'_>, id: &[u8]) -> Outcome {
+    fn set_redirect(&mut self, cx: &mut Cx<'_>, id: &[u8]) -> Outcome {
         if self.redirect != 0 {
             return Err("ERR A client can only redirect to a single other client".into());
         }
         let id = string2ll(id).ok_or(error::NOT_INTEGER)?;
-        if directory::by_id(&cx.tx, cx.root, id as u64).is_none() {
+        if cx.state.clients.find(&cx.tx, cx.root, id as u64).is_none() {
             return Err("ERR The client ID you want redirect to does not exist".into());
         }
         self.redirect = id;

@@ -220,13 +220,10 @@ pub(super) fn store<'a>(
     cx.notify(class::ZSET, event, name)
 }
 
-/// After elements were removed: removes the key if none is left, with its event. The key is invalid
+/// After elements were removed: removes the key if all are `gone`, with its event. The key is invalid
 /// afterwards.
-fn drop_if_empty(cx: &mut Cx<'_>, key: &Key<'_>) -> Outcome {
-    let Some(found) = &key.found else { return Ok(()) };
-    if !reader(cx, found)?.is_empty() {
-        return Ok(());
-    }
+fn drop_if(cx: &mut Cx<'_>, key: &Key<'_>, gone: bool) -> Outcome {
+    let Some(found) = key.found.as_ref().filter(|_| gone) else { return Ok(()) };
     cx.delete(found)?;
     cx.notify(class::GENERIC, "del", key.name)
 }

@@ -127,9 +127,9 @@ pub fn pop(cx: &mut Cx<'_>, key: &mut Key<'_>, end: End, count: u64, shape: Shap
         reply.bulk(element.member.text(&mut shm::pack::Digits::new()));
         reply.double(element.score);
     }
-    remove_ranks(cx, key, first, count)?;
+    let gone = remove_ranks(cx, key, first, count)?;
     cx.notify(class::ZSET, end.event(), key.name)?;
-    drop_if_empty(cx, key)?;
+    drop_if(cx, key, gone)?;
     cx.changed(key.name)?;
     cx.dirty += count - 1;
     Ok(())

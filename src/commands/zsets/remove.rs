@@ -23,17 +23,18 @@ pub(super) fn zrem(cx: &mut Cx<'_>) -> Outcome {
         let moved = zset::remove(&mut cx.tx, entry, &spot, member)?;
         settle(cx, &mut key, moved)?;
         if reader_of(cx, &key)?.is_some_and(|zset| zset.is_empty()) {
-            break;
+            return finish(cx, &key, removed, true, "zrem");
         }
     }
-    finish(cx, &key, removed, "zrem")
+    finish(cx, &key, removed, false, "zrem")
 }
 
-/// Replies with the number of elements that were removed, and tells of it.
-fn finish(cx: &mut Cx<'_>, key: &Key<'_>, removed: u64, event: &str) -> Outcome {
+/// Replies with the number of elements that were removed, and tells of it; if all are `gone`, the key
+/// goes.
+fn finish(cx: &mut Cx<'_>, key: &Key<'_>, removed: u64, gone: bool, event: &str) -> Outcome {
     if removed > 0 {
         cx.notify(class::ZSET, event, key.name)?;
-        drop_if_empty(cx, key)?;
+        drop_if(cx, key, gone)?;
         cx.changed(key.name)?;
         cx.dirty += removed - 1;
     }
@@ -72,15 +73,25 @@ fn remove_range(
     };
     let ranks = ranks(&zset);
     let removed = ranks.end.saturating_sub(ranks.start);
-    remove_ranks(cx, &mut key, ranks.start, removed)?;
-    finish(cx, &key, removed, event)
+    let gone = remove_ranks(cx, &mut key, ranks.start, removed)?;
+    finish(cx, &key, removed, gone, event)
 }
 
-/// Removes elements that are there; the key stays, even without elements.
-pub(super) fn remove_ranks(cx: &mut Cx<'_>, key: &mut Key<'_>, rank: u64, count: u64) -> Outcome {
+/// Removes elements that are there. True if that is all there are: then nothing was done, and the caller
+/// deletes the key, which takes no longer for many.
+pub(super) fn remove_ranks(
+    cx: &mut Cx<'_>,
+    key: &mut Key<'_>,
+    rank: u64,
+    count: u64,
+) -> Result<bool, Fail> {
+    let len = reader_of(cx, key)?.map_or(0, |zset| zset.len());
+    if count == len {
+        return Ok(len > 0);
+    }
     if let Some(found) = key.found.as_ref().filter(|_| count > 0) {
         let moved = zset::remove_ranks(&mut cx.tx, found.entry, rank, count)?;
         settle(cx, key, moved)?;
     }
-    Ok(())
+    Ok(false)
 }
