@@ -134,7 +134,7 @@ struct Found {
     count: u64,
     /// The first that is there.
     first: Option<Id>,
-    /// The last one, there or deleted.
+    /// The last that is there.
     last: Option<Id>,
 }
 
@@ -191,7 +191,9 @@ fn read_node(key: Id, run: &[u8], found: &mut Found) -> Result<()> {
         let flags = number(&mut items)?;
         let (ms, seq) = (number(&mut items)?, number(&mut items)?);
         let id = Id { ms: key.ms.wrapping_add_signed(ms), seq: key.seq.wrapping_add_signed(seq) };
-        if id < key || found.last.is_some_and(|last| last >= id) {
+        let is_deleted = flags & DELETED != 0;
+        // Deleted ones may have greater ids than those behind them, if the last id was set back since.
+        if id < key || !is_deleted && found.last.is_some_and(|last| last >= id) {
             return Err(Malformed("ids of entries do not ascend"));
         }
         let pairs = if flags & SAME_FIELDS != 0 { fields } else { count(&mut items)? };
@@ -205,12 +207,12 @@ fn read_node(key: Id, run: &[u8], found: &mut Found) -> Result<()> {
         if number(&mut items)? != length as i64 || pairs == 0 {
             return Err(NODE);
         }
-        found.last = Some(id);
-        if flags & DELETED == 0 {
+        if is_deleted {
+            gone += 1;
+        } else {
             seen += 1;
             found.first = found.first.or(Some(id));
-        } else {
-            gone += 1;
+            found.last = Some(id);
         }
     }
     found.count += seen as u64;

@@ -163,4 +163,6 @@ fn no_group(key: &[u8], group: &[u8]) -> Fail {
 }
 
 #[cfg(test)]
+mod set_back_tests;
+#[cfg(test)]
 mod tests;

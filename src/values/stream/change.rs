@@ -45,7 +45,11 @@ pub fn append<'f>(
     args: impl ExactSizeIterator<Item = &'f [u8]> + Clone,
 ) -> Result<(), OutOfMemory> {
     let old = counts(tx, stream);
-    let tail = tx.get(stream).tail.get();
+    let mut tail = tx.get(stream).tail.get();
+    if old.len == 0 && !tail.is_null() && id <= Id::from(tx.get(tail).master) {
+        drop_deleted(tx, stream)?;
+        tail = Off::NULL;
+    }
     let text: u64 = args.clone().map(|arg| arg.len() as u64).sum();
     let entry = (!tail.is_null()).then(|| NodeView::new(tx, tail)).and_then(|node| {
         node.takes(text, limits).then(|| node::encode_for(&node, id, args.clone()))
@@ -68,6 +72,14 @@ pub fn append<'f>(
     }
     let Counts { len, added, .. } = old;
     set_counts(tx, stream, Counts { len: len + 1, added: added + 1, last: id })
+}
+
+/// Drops all nodes of a stream of which everything was deleted: trimming leaves one with entries that are
+/// flagged, behind whose id those that are added from now on need not be if the last id was set back.
+fn drop_deleted(tx: &mut Tx<'_>, stream: Off<Stream>) -> Result<(), OutOfMemory> {
+    let nodes = field!(stream, Stream.nodes);
+    tree::drain_step(tx, nodes, usize::MAX, |tx, _, node| tx.free(node))?;
+    find_tail(tx, stream)
 }
 
 /// Makes a node the last one of its stream.

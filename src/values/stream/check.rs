@@ -18,10 +18,8 @@ pub struct Inspected {
     pub live: u32,
     /// Entries that were deleted.
     pub deleted: u32,
-    /// The first and the last id, of deleted entries too.
+    /// The first and the last id of those that are there.
     pub ids: Option<(Id, Id)>,
-    /// The first entry that is there.
-    pub first_live: Option<Id>,
 }
 
 /// A place in a run that is not trusted, behind [`pack::check`].
@@ -55,7 +53,10 @@ impl Scan<'_> {
     }
 }
 
-/// Proves that a run is a node's with that id, entries ascending; `None` if not. Any bytes will do.
+/// Proves that a run is a node's with that id, and that what is there of its entries ascends; `None` if
+/// not. Any bytes will do.
+///
+/// Deleted entries need not be in order: `XSETID` may set the last id back to before them.
 pub fn inspect(run: &[u8], master: Id) -> Option<Inspected> {
     pack::check(run)?;
     let mut scan = Scan { run, at: 0 };
@@ -64,7 +65,7 @@ pub fn inspect(run: &[u8], master: Id) -> Option<Inspected> {
     if scan.integer()? != 0 {
         return None;
     }
-    let mut found = Inspected { live: 0, deleted: 0, ids: None, first_live: None };
+    let mut found = Inspected { live: 0, deleted: 0, ids: None };
     while scan.at < run.len() {
         // The flags are overwritten in place, so they must be one byte.
         let flags = Some(run[scan.at]).filter(|flags| *flags < 4)?;
@@ -80,18 +81,19 @@ pub fn inspect(run: &[u8], master: Id) -> Option<Inspected> {
         if scan.integer()? as u64 != items {
             return None;
         }
-        let first = match found.ids {
-            None if id >= master => id,
-            Some((first, last)) if id > last => first,
-            _ => return None,
-        };
-        found.ids = Some((first, id));
+        if id < master {
+            return None;
+        }
         if flags & 1 != 0 {
             found.deleted += 1;
-        } else {
-            found.live += 1;
-            found.first_live.get_or_insert(id);
+            continue;
         }
+        found.live += 1;
+        found.ids = match found.ids {
+            None => Some((id, id)),
+            Some((first, last)) if id > last => Some((first, id)),
+            _ => return None,
+        };
     }
     Some(found)
 }
@@ -160,7 +162,7 @@ fn mark_nodes(checker: &mut Checker<'_>, stream: Off<Stream>, dying: bool, what:
         }
         let Some(found) = mark_node(checker, node, sort, what) else { return true };
         live += u64::from(found.live);
-        first = first.or(found.first_live);
+        first = first.or(found.ids.map(|(first, _)| first));
         if let Some((from, to)) = found.ids {
             if last.is_some_and(|last| last >= from) {
                 checker.finding(format!("{what}: {node:?} begins before the last one ends"));
@@ -210,6 +212,9 @@ fn mark_node(
         checker.finding(format!("{what}: {node:?} does not parse"));
         return None;
     };
+    if found.live + found.deleted == 0 {
+        checker.finding(format!("{what}: {node:?} has no entries"));
+    }
     if (found.live, found.deleted) != (fill.live.to_native(), fill.deleted.to_native()) {
         checker.finding(format!("{what}: {node:?} notes {fill:?}, it has {found:?}"));
     }

@@ -75,12 +75,17 @@ impl<'a> Iterator for Entries<'a> {
     fn next(&mut self) -> Option<Entry<'a>> {
         loop {
             let entry = self.step()?;
+            // One that was deleted may have a greater id than those behind it, if the last id was set
+            // back since.
+            if entry.deleted {
+                continue;
+            }
             let beyond = if self.backward { entry.id < self.start } else { entry.id > self.end };
             if beyond {
                 self.at = None;
                 return None;
             }
-            if !entry.deleted && (self.start..=self.end).contains(&entry.id) {
+            if (self.start..=self.end).contains(&entry.id) {
                 return Some(entry);
             }
         }
@@ -114,7 +119,7 @@ pub fn count(view: &View, stream: Off<Stream>, start: Id, end: Id, limit: u64) -
 fn count_in(node: &NodeView<'_>, start: Id, end: Id, limit: u64) -> u64 {
     let mut found = 0;
     let mut next = node.first();
-    while let Some(entry) = next.filter(|entry| entry.id <= end && found < limit) {
+    while let Some(entry) = next.filter(|entry| entry.deleted || entry.id <= end) {
         found += u64::from(entry.id >= start && !entry.deleted);
         next = if found < limit { entry.next() } else { None };
     }

@@ -72,11 +72,13 @@ impl Builder {
         {
             return Err(Refused::Damaged);
         }
+        // A node without entries that are there is of no use, and nothing but trimming leaves one.
+        let Some((first, last)) = found.ids else { return Ok(()) };
         let node = node::create(tx, master, &[run], (found.live, found.deleted), 0)?;
         change::add_node(tx, self.stream, node)?;
         self.len += u64::from(found.live);
-        self.first = self.first.or(found.first_live);
-        self.last = Some(found.ids.map_or(master, |(_, last)| last));
+        self.first = self.first.or(Some(first));
+        self.last = Some(last);
         Ok(())
     }
 
