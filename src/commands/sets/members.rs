@@ -195,11 +195,9 @@ fn smove(cx: &mut Cx<'_>) -> Outcome {
         true
     };
     cx.changed(from)?;
-    cx.changed(to)?;
     if added {
+        cx.changed(to)?;
         cx.notify(class::SET, "sadd", to)?;
-    } else {
-        cx.dirty -= 1;
     }
     cx.reply.integer(1);
     Ok(())

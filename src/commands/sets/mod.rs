@@ -68,4 +68,6 @@ fn store(cx: &mut Cx<'_>, name: &[u8], content: &Content, event: &str) -> Outcom
 }
 
 #[cfg(test)]
+mod target_tests;
+#[cfg(test)]
 mod tests;
