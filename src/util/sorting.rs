@@ -48,23 +48,26 @@ fn sort_part<T: Copy>(
     wanted: (usize, usize),
 ) {
     let matters = |start: usize, len: usize| {
-        let last = start + len - 1;
         let before = wanted.0 < start && wanted.1 < start;
-        let behind = wanted.0 > last && wanted.1 > last;
+        let behind = wanted.0 >= start + len && wanted.1 >= start + len;
         len > 1 && !(before || behind)
     };
     while items.len() >= 7 {
         let len = items.len();
         items.swap(0, pivot(items, compare));
         let (below, above) = partition(items, compare);
-        if below > 0 && matters(offset, below) {
-            sort_part(&mut items[..below], offset, compare, wanted);
+        let from = len - above;
+        let below = if matters(offset, below) { below } else { 0 };
+        let above = if matters(offset + from, above) { above } else { 0 };
+        let (left, right) = std::mem::take(&mut items).split_at_mut(from);
+        // The smaller part is the one to call for, so that calls do not nest deeply whatever the input.
+        if below < above {
+            sort_part(&mut left[..below], offset, compare, wanted);
+            (items, offset) = (&mut right[..above], offset + from);
+        } else {
+            sort_part(&mut right[..above], offset + from, compare, wanted);
+            items = &mut left[..below];
         }
-        if above == 0 || !matters(offset + len - above, above) {
-            return;
-        }
-        offset += len - above;
-        items = &mut items[len - above..];
     }
     for end in 1..items.len() {
         let mut at = end;
@@ -195,6 +198,48 @@ mod tests {
                 assert!(positions.into_iter().eq(0..len));
             }
         }
+    }
+
+    /// McIlroy's adversary ("A killer adversary for quicksort"): decides how elements compare while they
+    /// are being sorted, so that each division leaves nearly all of them on one side.
+    struct Adversary {
+        values: Vec<usize>,
+        solid: usize,
+        candidate: usize,
+    }
+
+    impl Adversary {
+        fn compare(&mut self, one: usize, other: usize) -> i32 {
+            let gas = self.values.len();
+            if self.values[one] == gas && self.values[other] == gas {
+                let frozen = if one == self.candidate { one } else { other };
+                self.values[frozen] = self.solid;
+                self.solid += 1;
+            }
+            if self.values[one] == gas {
+                self.candidate = one;
+            } else if self.values[other] == gas {
+                self.candidate = other;
+            }
+            self.values[one].cmp(&self.values[other]) as i32
+        }
+    }
+
+    #[test]
+    fn the_worst_order_does_not_nest_calls_deeply() {
+        const LEN: usize = 30_000;
+        let sort = || {
+            let adversary = Adversary { values: vec![LEN; LEN], solid: 0, candidate: 0 };
+            let adversary = std::cell::RefCell::new(adversary);
+            let mut items: Vec<usize> = (0..LEN).collect();
+            let compare = |one: &usize, other: &usize| adversary.borrow_mut().compare(*one, *other);
+            pqsort(&mut items, &compare, 0..LEN);
+            let values = &adversary.borrow().values;
+            items.is_sorted_by_key(|item| values[*item])
+        };
+        let thread =
+            std::thread::Builder::new().stack_size(128 << 10).spawn(sort).expect("a thread");
+        assert!(thread.join().expect("its stack suffices"));
     }
 
     #[test]
