@@ -54,7 +54,8 @@ pub fn load(
         }
         Object::Set(members) => {
             let content: set::Content = members.iter().map(Item::of).collect();
-            set::create(tx, key, expiry, &content, config.set_max_intset_entries())?
+            let most_ints = config.set_max_intset_entries().min(set::INTS_MAX);
+            set::create(tx, key, expiry, &content, most_ints)?
         }
         Object::Zset(zset) => load_zset(tx, key, expiry, zset, config)?,
         Object::Hash(hash) => load_hash(tx, key, expiry, hash, config)?,
