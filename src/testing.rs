@@ -153,6 +153,9 @@ impl Server {
         }
         let look = matches!(served, Served::LookAt { .. } | Served::Close);
         self.act(look.then_some(slot));
+        if served == Served::Close {
+            self.close(client);
+        }
     }
 
     /// What a client has received since it was last asked for.

@@ -191,6 +191,9 @@ pub struct Arena {
     pub(crate) logged: Logged,
     /// Which of the executor's buffers were taken.
     pub(crate) buffers_taken: [bool; 2],
+    /// What is to fail on purpose.
+    #[cfg(debug_assertions)]
+    pub(crate) faults: crate::fault::Faults,
 }
 
 /// Backed bytes of the log's areas; private, since backing again is harmless.
@@ -313,6 +316,8 @@ impl Arena {
             rollbacks: Vec::new(),
             logged: Logged::new(),
             buffers_taken: [false; 2],
+            #[cfg(debug_assertions)]
+            faults: Default::default(),
         }
     }
 

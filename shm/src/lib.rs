@@ -17,6 +17,7 @@
 //! | [`pack`] | runs of small items packed into bytes |
 //! | [`intset`] | sorted integers in a run of bytes, for values that stand in another block |
 //! | [`io`] | the executor's input and output buffers, which no transaction writes |
+//! | `fault` | failures on purpose, for tests |
 //! | [`check`] | the checker: every reachable block allocated exactly once, no unreachable block |
 //!
 //! Only the death of the process has to be survived, not the loss of power: nothing is flushed.
@@ -27,6 +28,8 @@ pub mod blob;
 pub mod check;
 pub mod deque;
 pub mod error;
+#[cfg(debug_assertions)]
+pub mod fault;
 pub mod grow;
 pub mod header;
 pub mod intset;

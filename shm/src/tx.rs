@@ -5,6 +5,8 @@ use std::sync::atomic::Ordering;
 
 use crate::arena::{Areas, Arena, View};
 use crate::error::OutOfMemory;
+#[cfg(debug_assertions)]
+use crate::fault::Fault;
 use crate::header::Header;
 use crate::layout;
 use crate::logged::Logged;
@@ -110,6 +112,8 @@ impl<'a> Tx<'a> {
     /// Logs the old content of a range, before it is changed.
     #[inline(always)]
     fn log(&mut self, start: u64, bytes: usize) -> Result<*mut u8, OutOfMemory> {
+        #[cfg(debug_assertions)]
+        self.arena.faults.meet(Fault::Step)?;
         let place = self.arena.place(start, bytes as u64);
         debug_assert!(
             start + bytes as u64 <= layout::EXECUTOR || start >= layout::HEAP,
@@ -291,6 +295,8 @@ impl<'a> Tx<'a> {
     /// Allocates a block of at least `size` bytes; its content is undefined.
     #[inline]
     pub fn alloc(&mut self, size: u64) -> Result<Fresh, OutOfMemory> {
+        #[cfg(debug_assertions)]
+        self.arena.faults.meet(Fault::Allocations)?;
         let (off, size) = crate::alloc::allocate(self, size)?;
         if size >= layout::SPAN / 2 {
             self.arena.logged.own(off.raw(), size);
@@ -314,6 +320,8 @@ impl<'a> Tx<'a> {
     pub fn free<T>(&mut self, block: Off<T>) -> Result<(), OutOfMemory> {
         // After the commit nobody could take the command back any more.
         crate::alloc::assert_in_use(self, block.raw());
+        #[cfg(debug_assertions)]
+        self.arena.faults.meet(Fault::Step)?;
         if (self.frees + 1) * 8 > self.arena.backed.frees {
             self.grow_frees()?;
         }

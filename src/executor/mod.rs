@@ -239,5 +239,7 @@ pub(crate) fn bump(arena: &mut Arena, counter: Off<shm::Hint<shm::U64>>, by: u64
 
 #[cfg(test)]
 mod blocking_tests;
+#[cfg(all(test, debug_assertions))]
+mod fault_tests;
 #[cfg(test)]
 mod tests;
