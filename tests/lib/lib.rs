@@ -6,6 +6,7 @@
 //!   makes the commands up;
 //! - [`load`] puts many clients on a server and checks every reply;
 //! - [`redis_rs`] is a well-known client library at work;
+//! - [`proofs`] say what has to hold of any bytes that are sent as a packed value;
 //! - [`rng`] makes every random choice repeatable.
 
 pub mod binaries;
@@ -14,6 +15,7 @@ pub mod differential;
 pub mod generate;
 pub mod load;
 pub mod ports;
+pub mod proofs;
 pub mod redis_rs;
 pub mod rng;
 pub mod server;
