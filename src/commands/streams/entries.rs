@@ -45,6 +45,7 @@ pub fn xadd(cx: &mut Cx<'_>) -> Outcome {
     arguments::check_size(fields.clone().map(|text| text.len() as u64).sum())?;
     let limits = arguments::limits(cx);
     change::append(&mut cx.tx, stream, limits, id, fields)?;
+    reply::id(&mut cx.reply, id);
     cx.changed(key.name)?;
     cx.notify(class::STREAM, "xadd", key.name)?;
     if let Some(trim) = options.trim(limits)
@@ -52,7 +53,6 @@ pub fn xadd(cx: &mut Cx<'_>) -> Outcome {
     {
         cx.notify(class::STREAM, "xtrim", key.name)?;
     }
-    reply::id(&mut cx.reply, id);
     cx.key_ready(key.name)
 }
 
