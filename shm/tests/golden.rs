@@ -49,7 +49,7 @@ layouts! {
     shm::alloc::ClassHeader { partial: 0, live: 8 } = 16;
     shm::alloc::HeapHeader {
         frontier: 0, used_spans: 8, holes: 16, large_spans: 24, large_live: 32, classes: 40,
-    } = 728;
+    } = 824;
     shm::alloc::RegionHeader { kind: 0, reserved: 1, free: 4, used: 8, holes: 2056 } = 4104;
     shm::alloc::SpanHeader {
         kind: 0, class: 1, reserved: 2, free: 4, next: 8, previous: 16, search: 24, spans: 28,

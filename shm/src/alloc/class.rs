@@ -3,22 +3,23 @@
 /// Changes whenever the classes or a span's layout change.
 pub const CLASSES_VERSION: u64 = 1;
 
-/// Sizes in bytes. Steps of 8 up to 128, where most of a keyspace's blocks are; four a doubling up
-/// to 1 KiB; then sizes that divide a span with little left over, 4032 (a segment of a hash table),
-/// 4352 (a packed run of little more than 4 KiB) and 16320 (a part of a blob) among them.
+/// Sizes in bytes. Steps of 8 up to 128, where most of a keyspace's blocks are; then four a doubling
+/// or more, so that packed runs, which grow to some KiB, waste a tenth at most; beyond 1 KiB sizes that
+/// divide a span with little left over, 4032 (a segment of a hash table), 4352 (a packed run of little
+/// more than 4 KiB) and 16320 (a part of a blob) among them.
 pub(super) const SIZES: [u64; CLASS_COUNT] = [
     16, 24, 32, 40, 48, 56, 64, 72, 80, 88, 96, 104, 112, 120, 128, 160, 192, 224, 256, 320, 384,
-    448, 512, 640, 768, 896, 1024, 1280, 1536, 1808, 2032, 2608, 3264, 4032, 4352, 5440, 6528,
-    8160, 10896, 13072, 16320, 21792, 32688,
+    448, 512, 640, 768, 896, 1024, 1168, 1280, 1408, 1536, 1672, 1808, 2032, 2336, 2608, 2968, 3264,
+    3632, 4032, 4352, 5440, 6528, 8160, 10896, 13072, 16320, 21792, 32688,
 ];
 
 /// How many classes there are.
-pub const CLASS_COUNT: usize = 43;
+pub const CLASS_COUNT: usize = 49;
 
 const STEP: usize = 8;
-const TABLE_MAX: usize = 1024;
+const TABLE_MAX: usize = 4352;
 
-/// The class for every size up to 1 KiB, by steps of 8.
+/// The class for every size up to that of a long packed run, by steps of 8.
 static SMALL_CLASSES: [u8; TABLE_MAX / STEP + 1] = {
     let mut table = [0; TABLE_MAX / STEP + 1];
     let (mut i, mut class) = (0, 0);
