@@ -21,7 +21,7 @@ const ADVICE: &str = "The stored format has changed. If that was not the intenti
 
 #[test]
 fn the_fingerprint_is_the_golden_one() {
-    assert_eq!(format!("{:016x}", combined_fingerprint(0)), "fbe9b9a24fa187c1", "{ADVICE}");
+    assert_eq!(format!("{:016x}", combined_fingerprint(0)), "f04f3f1e0c8190e9", "{ADVICE}");
 }
 
 /// Name, size and offsets of the fields of every record that is stored.
