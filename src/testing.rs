@@ -88,7 +88,12 @@ pub struct Server {
 impl Server {
     /// A server with an empty arena.
     pub fn new() -> Server {
-        let (mut arena, _) = Arena::create(&Options::default()).expect("arena");
+        Server::with_cap(u64::MAX)
+    }
+
+    /// A server whose arena may take so many bytes.
+    pub fn with_cap(cap: u64) -> Server {
+        let (mut arena, _) = Arena::create(&Options { cap, ..Options::default() }).expect("arena");
         let config = ConfigValues::default();
         arena
             .transact(|tx| {

@@ -40,7 +40,7 @@ fn discard(cx: &mut Cx<'_>) -> Outcome {
 }
 
 /// Ends the transaction, and forgets the queue and what was watched.
-fn leave(cx: &mut Cx<'_>) -> Outcome {
+pub fn leave(cx: &mut Cx<'_>) -> Outcome {
     queue::clear(&mut cx.tx, cx.session)?;
     watches::clear(&mut cx.tx, cx.root, cx.session)?;
     let bits = state::MULTI | state::DIRTY_CAS | state::DIRTY_EXEC;

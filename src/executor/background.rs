@@ -108,7 +108,9 @@ impl Executor {
     /// of which none has expired takes its time.
     fn expire(&mut self, deadline: u64) -> bool {
         let root = self.root;
-        if self.arena.get(root).active_expire_off.get() != 0 {
+        // Paused clients find the keys as they were.
+        let paused = self.paused_until_ms() > self.state.now_ms;
+        if paused || self.arena.get(root).active_expire_off.get() != 0 {
             return false;
         }
         let databases = self.arena.get(self.root).database_count.to_native();

@@ -5,7 +5,7 @@
 //! reply. A client that was let go has its reply in its own output, and goes on with what it had sent
 //! behind its command in a turn of its own.
 
-use shm::{Off, OutOfMemory, Tx, field};
+use shm::{I64, Off, OutOfMemory, Tx, field};
 
 use super::args::Args;
 use super::cx::{Cx, Fail, Outcome};
@@ -349,6 +349,8 @@ fn let_go(
 ) -> Result<(), OutOfMemory> {
     waits::leave(tx, root, session)?;
     session::step_reply_mode(tx, session)?;
+    // The client has not been idle: it waited for the server.
+    tx.hint(field!(session, Session.active_ms), I64::from_native(state.now_ms));
     if session == state.current {
         return Ok(());
     }
@@ -486,9 +488,8 @@ impl Executor {
         }
     }
 
-    /// Whether a session has input to run that no poll tells of.
+    /// Whether a session was blocked and has input to go on with, of which no poll tells.
     pub fn has_to_go_on(&self, slot: u32) -> bool {
-        let bits = flag::POSTPONED | flag::RESUMED;
-        self.session(slot).is_some_and(|session| self.arena.get(session).is(bits))
+        self.session(slot).is_some_and(|session| self.arena.get(session).is(flag::RESUMED))
     }
 }

@@ -155,3 +155,88 @@ fn a_transaction_serves_when_it_is_over() {
     assert!(got.contains("5-1") && got.contains("6-1") && !got.contains("1-1"), "{got}");
     server.check();
 }
+
+/// Who feeds a key pays for the replies of those it serves: if there is no memory for them, nothing
+/// has happened, and what waits is served when there is.
+#[test]
+fn a_feed_that_cannot_serve_has_not_happened() {
+    const CAP: u64 = 64 << 20;
+    let mut server = Server::with_cap(CAP);
+    (0..3).for_each(|_| {
+        server.connect();
+    });
+    // A list that is moved to the key that is waited for takes no memory; its elements as a reply do.
+    let element = vec![b'e'; 1 << 20];
+    for _ in 0..20 {
+        server.ask(0, &[b"RPUSH", b"list", &element]);
+    }
+    assert_eq!(server.line(1, "BLMPOP 0 1 key LEFT COUNT 100"), "");
+    assert_eq!(server.line(2, "BLMPOP 0 1 key LEFT COUNT 1"), "");
+    server.stick(1, true);
+    let (mut filled, filler) = (0, &element[..16 << 10]);
+    while server.ask(0, &[b"SET", format!("fill:{filled}").as_bytes(), filler]) == b"+OK\r\n" {
+        filled += 1;
+    }
+    // A command that cannot be queued fails the transaction.
+    assert_eq!(server.line(0, "MULTI"), "+OK\r\n");
+    assert!(server.ask(0, &[b"ECHO", filler]).starts_with(b"-OOM"));
+    assert!(server.line(0, "EXEC").starts_with("-EXECABORT"));
+    // Room for a little, but not for the reply.
+    server.line(0, "DEL fill:0 fill:1 fill:2 fill:3");
+    for lines in [&["RENAME list key"][..], &["MULTI", "SET other 1", "RENAME list key", "EXEC"]] {
+        let replies: Vec<String> = lines.iter().map(|line| server.line(0, line)).collect();
+        let last = replies.last().expect("replies");
+        assert!(last.starts_with("-OOM"), "{last}");
+        assert_eq!(server.line(0, "LLEN list"), ":20\r\n");
+        assert_eq!(server.line(0, "EXISTS key other"), ":0\r\n");
+        assert!(server.line(0, "INFO clients").contains("blocked_clients:2\r\n"));
+        server.check();
+    }
+    assert_eq!((server.text(1), server.text(2)), (String::new(), String::new()));
+    for number in 0..filled {
+        server.line(0, &format!("DEL fill:{number}"));
+    }
+    while server.executor.round() {}
+    assert_eq!(server.line(0, "RENAME list key"), "+OK\r\n");
+    server.stick(1, false);
+    let reply = server.line(1, "PING");
+    assert!(reply.starts_with("*2\r\n$3\r\nkey\r\n*20\r\n"), "{}", &reply[..40.min(reply.len())]);
+    assert!(server.line(0, "INFO clients").contains("blocked_clients:1\r\n"));
+    server.check();
+}
+
+#[test]
+fn a_stream_that_a_failing_command_finds_expired_ends_the_wait() {
+    let mut server = server(2);
+    server.line(0, "SET text x");
+    server.line(0, "XADD s 1-1 a b");
+    server.line(0, "XGROUP CREATE s g $");
+    server.line(1, "XREADGROUP GROUP g c BLOCK 0 STREAMS s >");
+    server.line(0, "PEXPIRE s 1");
+    let set_at = crate::util::time::unix_time_ms();
+    while crate::util::time::unix_time_ms() <= set_at + 2 {}
+    let reply = server.line(0, "LCS s text IDX LEN");
+    assert!(reply.starts_with("-ERR"), "{reply}");
+    assert_eq!(server.text(1), "-UNBLOCKED the stream key no longer exists\r\n");
+    server.check();
+}
+
+#[test]
+fn who_waits_for_many_keys_can_be_served_by_any_and_leaves_all() {
+    const KEYS: usize = 20_000;
+    let mut server = server(3);
+    let keys: Vec<Vec<u8>> = (0..KEYS).map(|number| format!("key:{number}").into_bytes()).collect();
+    let mut words: Vec<&[u8]> = vec![b"BLPOP"];
+    words.extend(keys.iter().map(Vec::as_slice));
+    words.push(b"0");
+    for key in ["key:0", "key:19999", "key:777"] {
+        assert_eq!(server.ask(1, &words), b"");
+        assert_eq!(server.ask(2, &words), b"");
+        server.line(0, &format!("RPUSH {key} x"));
+        assert_eq!(server.text(1), format!("*2\r\n${}\r\n{key}\r\n$1\r\nx\r\n", key.len()));
+        assert_eq!(server.text(2), "");
+        assert_eq!(server.line(0, "CLIENT UNBLOCK 3"), ":1\r\n");
+        assert_eq!(server.text(2), "*-1\r\n");
+        server.check();
+    }
+}

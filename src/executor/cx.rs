@@ -286,6 +286,7 @@ impl<'a> Cx<'a> {
         if let Some(at) = found.and_then(|f| EntryView::new(&self.tx, f.entry).expiry())
             && at <= self.state.now_ms
             && let Some(expired) = found.take()
+            && !self.keeps_expired()
         {
             self.note_gone(index, expired.entry)?;
             keyspace::remove(&mut self.tx, database, &expired)?;
@@ -294,20 +295,35 @@ impl<'a> Cx<'a> {
         Ok(Key { name, hash, found })
     }
 
+    /// Whether a key that has expired counts as missing, but stays: while clients are paused the data
+    /// does not change, unless a command that writes runs nevertheless.
+    #[cold]
+    fn keeps_expired(&self) -> bool {
+        let until = self.tx.get(self.root).paused_until_ms.get().to_native();
+        until > self.state.now_ms && !self.command.is(crate::commands::spec::flag::WRITE)
+    }
+
     /// Removes a key of the session's database if it has expired.
     pub fn remove_if_expired(&mut self, name: &[u8]) -> Result<bool, Fail> {
         self.remove_if_expired_in(self.database_index, name)
     }
 
     fn remove_if_expired_in(&mut self, index: u32, name: &[u8]) -> Result<bool, Fail> {
-        let hash = self.tx.hash(name);
-        let database = crate::root::database(&self.tx, self.root, index);
-        let now = self.state.now_ms;
-        let removed = keyspace::expire::remove_expired(&mut self.tx, database, hash, name, now)?;
-        if removed {
+        let there = self.expired_entry(index, name);
+        if let Some((database, found)) = there {
+            self.note_gone(index, found.entry)?;
+            keyspace::remove(&mut self.tx, database, &found)?;
             self.expired(index, name)?;
         }
-        Ok(removed)
+        Ok(there.is_some())
+    }
+
+    /// The entry of a key that has expired, with its database.
+    fn expired_entry(&self, index: u32, name: &[u8]) -> Option<(Off<Database>, Found)> {
+        let database = crate::root::database(&self.tx, self.root, index);
+        let found = keyspace::find(&self.tx, database, self.tx.hash(name), name)?;
+        let at = EntryView::new(&self.tx, found.entry).expiry()?;
+        (at <= self.state.now_ms).then_some((database, found))
     }
 
     /// After a command has failed and was taken back: removes again what it had found expired, and

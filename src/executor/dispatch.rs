@@ -1,6 +1,6 @@
 //! From a request's words to a command that has run: what Redis calls `processCommand` and `call`.
 
-use shm::{U32, field};
+use shm::{OutOfMemory, U32, field};
 
 use super::blocking;
 use super::cx::{Cx, Fail, Outcome};
@@ -33,13 +33,16 @@ pub fn process(cx: &mut Cx<'_>) -> Result<Done, Fail> {
         cx.state.ledger.rejected(&mut cx.tx, cx.root, cx.command);
         return refuse(cx, fail);
     }
-    let record = cx.session_record();
-    let in_multi = record.is(flag::MULTI);
-    if is_paused(cx, in_multi) {
+    if is_paused(cx) {
         return Ok(Done::Postponed);
     }
+    let in_multi = cx.session_record().is(flag::MULTI);
     if in_multi && !transactions::runs_at_once(cx.command) {
-        transactions::queue(cx)?;
+        if let Err(fail) = transactions::queue(cx) {
+            // No memory. The commands before and behind it must not run without it.
+            cx.tx.rollback_all();
+            return refuse(cx, fail);
+        }
         cx.reply.raw(crate::proto::reply::shared::QUEUED);
         return Ok(Done::Replied);
     }
@@ -200,18 +203,16 @@ fn check_memory(cx: &mut Cx<'_>, in_multi: bool) -> Outcome {
 }
 
 /// Whether `CLIENT PAUSE` holds the command back.
-fn is_paused(cx: &mut Cx<'_>, in_multi: bool) -> bool {
+fn is_paused(cx: &Cx<'_>) -> bool {
     let root = cx.tx.get(cx.root);
     let until = root.paused_until_ms.get().to_native();
     if until == 0 || until <= cx.state.now_ms {
         return false;
     }
-    if root.pause_all.get() != 0 {
-        return !in_multi || cx.command.full_name == "exec";
-    }
-    let writes = cx.command.is(command_flag::WRITE | command_flag::MAY_REPLICATE)
-        || (cx.command.full_name == "exec" && transactions::queue_writes(cx));
-    writes && (!in_multi || transactions::runs_at_once(cx.command))
+    // Queueing within `MULTI` is held back like running, as in Redis.
+    root.pause_all.get() != 0
+        || cx.command.is(command_flag::WRITE | command_flag::MAY_REPLICATE)
+        || (cx.command.full_name == "exec" && transactions::queue_writes(cx))
 }
 
 /// Replies with an error to a command that did not run; an open `MULTI` will fail, or fails now if
@@ -226,6 +227,19 @@ fn refuse(cx: &mut Cx<'_>, mut fail: Fail) -> Result<Done, Fail> {
     reply_error(cx, &fail);
     tell_trackers(cx)?;
     Ok(Done::Replied)
+}
+
+/// Replies with an error to a request that was taken back as a whole. An `EXEC` has ended its
+/// transaction all the same: its client counts on that.
+///
+/// # Errors
+/// If there is no memory to note that either: the client has to be closed.
+pub fn fail_whole(cx: &mut Cx<'_>, fail: &Fail) -> Result<(), OutOfMemory> {
+    if cx.command.full_name == "exec" {
+        transactions::leave(cx).map_err(|_| OutOfMemory)?;
+    }
+    reply_error(cx, fail);
+    Ok(())
 }
 
 /// Writes an error reply.

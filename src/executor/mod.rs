@@ -172,9 +172,18 @@ impl Executor {
         self.session(slot).is_none_or(|s| self.arena.get(s).is(flag::CLOSE_ASAP))
     }
 
-    /// Whether a session's command is held back by `CLIENT PAUSE`.
-    pub fn is_postponed(&self, slot: u32) -> bool {
-        self.session(slot).is_some_and(|s| self.arena.get(s).is(flag::POSTPONED))
+    /// The slots of sessions whose command is held back by `CLIENT PAUSE`, in the order in which that
+    /// began.
+    pub fn postponed(&self) -> Vec<u32> {
+        let mut found: Vec<(u64, u32)> = Vec::new();
+        session::directory::for_each(&self.arena, self.root, |session| {
+            let record = self.arena.get(session);
+            if record.is(flag::POSTPONED) {
+                found.push((record.postponed_ns.get().to_native(), record.slot.to_native()));
+            }
+        });
+        found.sort_unstable();
+        found.into_iter().map(|(_, slot)| slot).collect()
     }
 
     /// One more than the highest slot of a session.

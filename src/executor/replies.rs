@@ -6,7 +6,7 @@
 
 use std::io::ErrorKind;
 
-use shm::{Off, OutOfMemory, U64, field};
+use shm::{I64, Off, OutOfMemory, U64, field};
 
 use super::output::Segment;
 use super::turn::between;
@@ -225,6 +225,9 @@ impl Executor {
                 output::advance(tx, session, written as u64)
             });
             self.landed();
+            // A client that takes a long time to read is not idle.
+            let active = field!(session, Session.active_ms);
+            self.arena.hint(active, I64::from_native(self.state.now_ms));
             self.count_written(written as u64);
             if advanced.is_err() {
                 return Flushed::Close;

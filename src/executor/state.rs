@@ -182,6 +182,11 @@ impl State {
         self.now_ms = self.now_us / 1000;
     }
 
+    /// When the clock was read, by the monotonic clock, which all generations share.
+    pub fn read_at_ns(&self) -> u64 {
+        self.read_at_ns
+    }
+
     /// Nanoseconds since the clock was read.
     #[inline]
     pub fn elapsed_ns(&self) -> u64 {

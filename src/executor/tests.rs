@@ -277,7 +277,7 @@ fn a_postponed_client_with_output_does_not_ask_for_turns() {
         .expect("ok");
     assert_eq!(world.turn(client, b"PING\r\n"), Served::LookAt { more: false });
     assert_eq!(world.turn(client, b""), Served::LookAt { more: false });
-    assert!(world.executor.is_postponed(client));
+    assert_eq!(world.executor.postponed(), [client]);
     world.check();
 }
 

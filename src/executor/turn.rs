@@ -411,7 +411,7 @@ impl Executor {
                 cx.tx.rollback_all();
                 cx.state.take_back(&cx.tx, cx.root, &point);
                 cx.reply.sink().truncate(written);
-                dispatch::reply_error(&mut cx, &fail);
+                dispatch::fail_whole(&mut cx, &fail)?;
                 Done::Replied
             }
         };
@@ -470,9 +470,13 @@ impl Executor {
         let waited = flag::POSTPONED | flag::RESUMED;
         let had_to_go_on = tx.get(session).is(waited);
         save_input(&mut tx, &self.input, &turn)?;
-        if turn.postponed || had_to_go_on {
-            let set = if turn.postponed { flag::POSTPONED } else { 0 };
-            session::change_flags(&mut tx, session, waited, set)?;
+        if turn.postponed {
+            postpone(&mut tx, session, self.state.read_at_ns())?;
+        } else if had_to_go_on {
+            session::change_flags(&mut tx, session, waited, 0)?;
+            // It was not idle while it waited, although nothing was read from it.
+            let active = field!(session, Session.active_ms);
+            tx.hint(active, I64::from_native(self.state.now_ms));
         }
         let close = tx.get(session).is(flag::CLOSE_ASAP);
         let look = turn.closing || output::is_pending(&tx, session);
@@ -516,6 +520,15 @@ fn input_of<'b>(arena: &Arena, input: &'b shm::io::IoBuffer, turn: &Turn) -> &'b
     // writes or frees it, and the slice is used for one request in between. A session that closes
     // itself meanwhile is only flagged.
     unsafe { arena.pinned(block, turn.length as u64) }
+}
+
+/// Notes that a session's command is held back, and since when if it was not before.
+#[cold]
+fn postpone(tx: &mut Tx<'_>, session: Off<Session>, now_ns: u64) -> Result<(), OutOfMemory> {
+    if !tx.get(session).is(flag::POSTPONED) {
+        tx.set(field!(session, Session.postponed_ns), U64::from_native(now_ns))?;
+    }
+    session::change_flags(tx, session, flag::RESUMED, flag::POSTPONED)
 }
 
 /// Counts what the turn has read, and keeps what it did not consume in a block of the session, if

@@ -307,12 +307,10 @@ impl Generation {
         }
     }
 
-    /// Clients whose command was held back get their turn.
+    /// Clients whose command was held back get their turn, in the order in which that began.
     fn resume_postponed(&mut self) {
-        for slot in 0..self.poller.slots() {
-            if self.executor.is_postponed(slot) {
-                self.poller.enqueue(slot);
-            }
+        for slot in self.executor.postponed() {
+            self.poller.enqueue(slot);
         }
     }
 
@@ -333,8 +331,9 @@ impl Generation {
     }
 
     /// After a take-over, a slice at a time: sessions for which the poll has nothing to say. Those
-    /// with unsent output are watched for writing, those that a pause has held back, that are no
-    /// longer blocked, or that were about to be closed, get their turn, and those whose connection is gone end.
+    /// with unsent output are watched for writing, those that are no longer blocked, or that were about
+    /// to be closed, get their turn, and those whose connection is gone end. At last those get their turn
+    /// that a pause has held back: it may have ended unseen.
     fn adopt_sessions(&mut self, from: u32) {
         const SLICE: u32 = 512;
         let slots = self.executor.capacity().max(self.poller.slots());
@@ -352,6 +351,9 @@ impl Generation {
             if self.executor.has_output(slot) {
                 self.watch_output(slot);
             }
+        }
+        if self.inherited.is_none() {
+            self.resume_postponed();
         }
     }
 

@@ -112,6 +112,9 @@ record! {
         pub cold: Slot<Off<u8>>,
         /// Its length.
         pub cold_len: Slot<U32>,
+        /// Since when a command is held back, by the monotonic clock in nanoseconds: they are resumed in
+        /// this order. Holds while [`flag::POSTPONED`] is set.
+        pub postponed_ns: Slot<U64>,
     }
 }
 

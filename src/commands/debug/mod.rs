@@ -11,7 +11,6 @@ use super::arguments;
 use super::errors::{DEBUG_NOT_ALLOWED, c_string};
 use super::spec::{CommandSpec, cmd, flag};
 use crate::executor::{Cx, Fail, Outcome};
-use crate::keyspace;
 use crate::proto::reply::{Format, Protocol};
 use crate::root::Root;
 use crate::session::{UNIX, cold};
@@ -149,9 +148,8 @@ fn populate(cx: &mut Cx<'_>) -> Outcome {
         let mut digits = itoa::Buffer::new();
         let digits = digits.format(number).as_bytes();
         let name = [prefix, b":", digits].concat();
-        let hash = cx.tx.hash(&name);
-        cx.remove_if_expired(&name)?;
-        if keyspace::find(&cx.tx, cx.database, hash, &name).is_some() {
+        let key = cx.peek(&name)?;
+        if key.exists() {
             continue;
         }
         let mut value = [b"value:", digits].concat();
@@ -159,7 +157,9 @@ fn populate(cx: &mut Cx<'_>) -> Outcome {
             value.resize(size as usize, 0);
         }
         let fresh = string::create(&mut cx.tx, &name, Encoded::text(&value), None)?;
-        keyspace::insert(&mut cx.tx, cx.database, hash, fresh.off().cast())?;
+        let entry = fresh.off().cast();
+        cx.touch_first(entry);
+        cx.add_in(cx.database, cx.database_index, &key, entry)?;
         cx.changed(&name)?;
     }
     cx.reply.ok();

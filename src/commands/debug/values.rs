@@ -8,6 +8,7 @@ use crate::keyspace::entry::Identity;
 use crate::keyspace::{self, Database, EntryView, Found, Kind, Type};
 use crate::rdb::object;
 use crate::root::{self, Counters, Root};
+use crate::session::{tracking, watch};
 use crate::values::list::List;
 use crate::values::serial::digest::Digest;
 use crate::values::serial::{self, nodes};
@@ -98,29 +99,17 @@ pub(super) fn reload(cx: &mut Cx<'_>) -> Outcome {
             );
         }
     }
+    let flushes = !(2..cx.args.len()).any(|at| cx.args.is(at, "NOFLUSH"));
     for index in 0..cx.tx.get(cx.root).database_count.to_native() {
-        let database = root::database(&cx.tx, cx.root, index);
-        let now = cx.now_ms();
-        let (mut others, mut expired) = (Vec::<Vec<u8>>::new(), Vec::<Vec<u8>>::new());
-        shm::table::for_each(&cx.tx, keyspace::keys(database), |view, block: Off<u8>| {
-            let entry = EntryView::new(view, block.cast());
-            if entry.expiry().is_some_and(|at| at <= now) {
-                expired.push(entry.key().to_vec());
-            } else if may_come_back_different(&entry) {
-                others.push(entry.key().to_vec());
-            }
-        });
-        for name in &expired {
-            // Loading leaves out what has expired.
-            let hash = cx.tx.hash(name);
-            keyspace::expire::remove_expired(&mut cx.tx, database, hash, name, now)?;
+        if flushes {
+            // Redis has dropped everything before it loads it again.
+            cx.note_replaced(index, None)?;
+            watch::database_flushed(&mut cx.tx, cx.root, index)?;
         }
-        for name in &others {
-            let hash = cx.tx.hash(name);
-            if let Some(found) = keyspace::find(&cx.tx, database, hash, name) {
-                reencode(cx, database, hash, &found)?;
-            }
-        }
+        reload_database(cx, index)?;
+    }
+    if flushes {
+        tracking::flushed(&mut cx.tx, cx.state, cx.root)?;
     }
     if !(2..cx.args.len()).any(|at| cx.args.is(at, "NOSAVE")) {
         // Redis has saved everything.
@@ -128,6 +117,36 @@ pub(super) fn reload(cx: &mut Cx<'_>) -> Outcome {
         cx.tx.hint(counter, U64::from_native(0));
     }
     cx.reply.ok();
+    Ok(())
+}
+
+/// Brings a database into the form in which it would be loaded.
+fn reload_database(cx: &mut Cx<'_>, index: u32) -> Outcome {
+    let database = root::database(&cx.tx, cx.root, index);
+    let now = cx.now_ms();
+    let (mut others, mut expired) = (Vec::<Vec<u8>>::new(), Vec::<Vec<u8>>::new());
+    shm::table::for_each(&cx.tx, keyspace::keys(database), |view, block: Off<u8>| {
+        let entry = EntryView::new(view, block.cast());
+        if entry.expiry().is_some_and(|at| at <= now) {
+            expired.push(entry.key().to_vec());
+        } else if may_come_back_different(&entry) {
+            others.push(entry.key().to_vec());
+        }
+    });
+    for name in &expired {
+        // Loading leaves out what has expired.
+        let hash = cx.tx.hash(name);
+        if let Some(found) = keyspace::find(&cx.tx, database, hash, name) {
+            cx.note_gone(index, found.entry)?;
+            keyspace::remove(&mut cx.tx, database, &found)?;
+        }
+    }
+    for name in &others {
+        let hash = cx.tx.hash(name);
+        if let Some(found) = keyspace::find(&cx.tx, database, hash, name) {
+            reencode(cx, database, hash, &found)?;
+        }
+    }
     Ok(())
 }
 
