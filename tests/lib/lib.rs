@@ -1,6 +1,7 @@
 //! Shared helpers of the black-box tests.
 //!
 //! - [`server`] starts and ends servers, [`binaries`] finds what to start, [`ports`] where;
+//! - [`blocked`] has clients wait;
 //! - [`client`] speaks RESP to them, [`value`] holds what they answer;
 //! - [`differential`] drives hotredis and Redis with the same commands and compares, [`generate`]
 //!   makes the commands up;
@@ -10,6 +11,7 @@
 //! - [`rng`] makes every random choice repeatable.
 
 pub mod binaries;
+pub mod blocked;
 pub mod client;
 pub mod differential;
 pub mod generate;

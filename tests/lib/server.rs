@@ -212,7 +212,7 @@ impl Server {
             }
             if let Ok(mut client) = Client::try_connect(&self.endpoint) {
                 // Any answer will do: the server may want a password.
-                if client.try_call(&["PING"]).is_ok() {
+                if client.try_call(&["PING"]).is_ok() && self.has_control_socket() {
                     return Ok(());
                 }
             }
@@ -222,6 +222,13 @@ impl Server {
             // Nothing signals "about to listen" for both kinds of server.
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// The keeper shows its control socket once the first generation has told it that it serves, when
+    /// that has answered clients already.
+    fn has_control_socket(&self) -> bool {
+        let socket = format!("run/{}.sock", self.pid());
+        self.kind == Kind::Redis || self.dir.path().join(socket).exists()
     }
 
     /// What this server is.

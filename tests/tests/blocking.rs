@@ -3,63 +3,13 @@
 
 use std::time::{Duration, Instant};
 
-use hotredis_tests::binaries;
+use hotredis_tests::blocked::{assert_silent, await_blocked, blocked, upgrade};
 use hotredis_tests::client::{Client, encode};
-use hotredis_tests::server::{Kind, Server, Setup};
+use hotredis_tests::server::Setup;
 use hotredis_tests::value::Value;
-
-/// Replaces the binary, if that is what this server can do.
-fn upgrade(server: &Server, count: usize) {
-    if server.kind() == Kind::Hotredis {
-        let builds = binaries::two_builds();
-        let outcome = server.upgrade(&builds[(count + 1) % 2]);
-        assert!(outcome.success, "{}", outcome.output);
-    }
-}
-
-/// Waits until the server counts so many blocked clients.
-fn await_blocked(control: &mut Client, count: usize) {
-    let wanted = format!("blocked_clients:{count}\r\n");
-    let deadline = Instant::now() + Duration::from_secs(20);
-    loop {
-        let info = control.call(&["INFO", "clients"]);
-        if info.text().contains(&wanted) {
-            return;
-        }
-        assert!(Instant::now() < deadline, "not {wanted}: {}", info.text());
-    }
-}
-
-/// Clients that wait with the same command, in this order.
-fn blocked(server: &Server, control: &mut Client, count: usize, command: &[&str]) -> Vec<Client> {
-    let before = blocked_now(control);
-    let mut clients = Vec::with_capacity(count);
-    for number in 0..count {
-        let mut client = server.connect();
-        client.send(command);
-        await_blocked(control, before + number + 1);
-        clients.push(client);
-    }
-    clients
-}
-
-fn blocked_now(control: &mut Client) -> usize {
-    let info = control.call(&["INFO", "clients"]);
-    let line = info.text().lines().find_map(|line| line.strip_prefix("blocked_clients:"));
-    line.and_then(|count| count.trim().parse().ok()).expect("INFO says who is blocked")
-}
 
 fn pair(key: &str, value: &str) -> Value {
     Value::Array(vec![Value::bulk(key), Value::bulk(value)])
-}
-
-/// Nothing more has come, once the server has answered somebody else.
-fn assert_silent(control: &mut Client, clients: &mut [Client]) {
-    control.call(&["PING"]);
-    for client in clients {
-        assert_eq!(client.try_drain().expect("a connection"), []);
-        assert!(!client.is_closed());
-    }
 }
 
 #[test]
