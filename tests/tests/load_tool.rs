@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hotredis_tests::client::Endpoint;
 use hotredis_tests::load::report::Faults;
@@ -207,6 +207,7 @@ impl Fake {
 fn options(addr: SocketAddr) -> Options {
     Options {
         idle: 3,
+        waiting: 0,
         busy: 2,
         pipeline: 8,
         split_ratio: 0.2,
@@ -325,15 +326,45 @@ fn redis_passes_with_every_kind_of_session_state() {
     let server = Setup::redis().start();
     let Endpoint::Tcp(addr) = *server.endpoint() else { unreachable!() };
     load::preload(addr, 12_345).unwrap();
-    let load = Options { idle: 300, plain_idle: false, ..options(addr) };
+    let load = Options { idle: 300, waiting: 60, plain_idle: false, ..options(addr) };
     for rate in [None, Some(5_000.0)] {
         let report = load::run(&Options { rate, ..load.clone() }, &Control::new()).unwrap();
         assert_eq!(report.errors, 0, "{report}");
         assert_eq!((report.idle_kept, report.busy_kept), (300, 2), "{report}");
+        assert_eq!((report.waiting, report.waiting_lost), (60, 0), "{report}");
+        assert!(report.delivered > 10, "{report}");
     }
     let left = server.connect().call(&["DBSIZE"]);
     assert_eq!(left.integer(), 12_345, "the load leaves the keys as it found them");
     server.finish();
+}
+
+/// Somebody else feeds a key, or lets waiters go: they get what is not theirs.
+#[test]
+fn what_comes_to_the_wrong_waiter_is_noticed() {
+    let meddle: [&[&str]; 3] = [
+        &["RPUSH", "load:waiting:0", "stray"],
+        &["ZADD", "load:waiting:1", "1", "stray"],
+        &["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"],
+    ];
+    for (database, command) in meddle.into_iter().enumerate() {
+        let server = Setup::redis().start();
+        let Endpoint::Tcp(addr) = *server.endpoint() else { unreachable!() };
+        let load = Options { waiting: 100, duration: DURATION, ..options(addr) };
+        let control = Control::new();
+        let report = std::thread::scope(|scope| {
+            let run = scope.spawn(|| load::run(&load, &control));
+            let mut client = server.connect();
+            client.call(&["SELECT", &database.to_string()]);
+            assert!(control.wait_running());
+            assert!(control.sleep_until(Instant::now() + DURATION / 3));
+            client.call(command);
+            run.join().unwrap().unwrap()
+        });
+        assert!(report.waiting_lost > 0, "{command:?}\n{report}");
+        assert!(report.errors >= report.waiting_lost, "{command:?}\n{report}");
+        server.finish();
+    }
 }
 
 #[test]

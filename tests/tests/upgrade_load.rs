@@ -13,11 +13,12 @@ use hotredis_tests::load::upgrades::{Outcome, Trial, quantile};
 /// longer than this with the largest load below.
 const LONGEST_MEDIAN_FREEZE: Duration = Duration::from_millis(20);
 
-fn upgraded_under(idle: usize, busy: usize, keys: u64) -> Outcome {
+fn upgraded_under(idle: usize, waiting: usize, busy: usize, keys: u64) -> Outcome {
     let trial = Trial {
         builds: binaries::two_builds(),
         load: Options {
             idle,
+            waiting,
             busy,
             split_ratio: 0.2,
             duration: Duration::from_secs(4),
@@ -48,10 +49,10 @@ fn assert_unhurt(outcome: &Outcome) {
 
 #[test]
 fn a_few_busy_clients_see_nothing_of_upgrades() {
-    assert_unhurt(&upgraded_under(20, 10, 1));
+    assert_unhurt(&upgraded_under(20, 8, 10, 1));
 }
 
 #[test]
 fn thousands_of_sessions_and_many_keys_come_through_upgrades() {
-    assert_unhurt(&upgraded_under(3_000, 50, 200_000));
+    assert_unhurt(&upgraded_under(3_000, 200, 50, 200_000));
 }

@@ -93,6 +93,9 @@ mod tests {
         let report = Report {
             idle: 0,
             idle_kept: 0,
+            waiting: 0,
+            waiting_lost: 0,
+            delivered: 0,
             busy: 1,
             busy_kept: 1,
             seconds: 4.0,

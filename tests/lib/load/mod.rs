@@ -5,7 +5,8 @@
 //! number from every reply; some requests are cut in two on purpose, the second half following
 //! milliseconds later. *Idle* connections hold session state (a database, a name, queued
 //! transactions, half a request, ...) and must still have it at the end, under the same `CLIENT
-//! ID`. Meanwhile the longest time without any reply is taken, a latency histogram and a timeline.
+//! ID`. *Waiting* connections are blocked on keys and are fed now and then, each item to the one
+//! whose turn it is. Meanwhile the longest time without any reply is taken, a latency histogram and a timeline.
 //!
 //! One thread and one `mio` poll do all of it, because the servers under test share the cores.
 
@@ -19,6 +20,7 @@ pub mod report;
 mod run;
 mod timeline;
 pub mod upgrades;
+mod waiting;
 
 use std::net::SocketAddr;
 use std::sync::{Condvar, Mutex};
@@ -36,6 +38,8 @@ pub struct Options {
     pub addr: SocketAddr,
     /// Connections that only hold state.
     pub idle: usize,
+    /// Connections that are blocked on keys.
+    pub waiting: usize,
     /// Connections that send `INCR`s.
     pub busy: usize,
     /// Requests a busy connection sends at once, at least 1.
@@ -58,11 +62,17 @@ pub struct Options {
 }
 
 impl Options {
-    /// The load of the upgrade bars: 9,000 idle and 50 busy connections for 20 s.
+    /// Connections of all kinds.
+    pub fn connections(&self) -> usize {
+        self.busy + self.idle + waiting::Waiting::connections(self.waiting)
+    }
+
+    /// The load of the upgrade bars: 9,000 idle, 200 waiting and 50 busy connections for 20 s.
     pub fn new(addr: SocketAddr) -> Self {
         Self {
             addr,
             idle: 9_000,
+            waiting: 200,
             busy: 50,
             pipeline: 16,
             split_ratio: 0.05,

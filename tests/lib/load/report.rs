@@ -127,6 +127,12 @@ pub struct Report {
     pub idle: u64,
     /// See `idle`.
     pub idle_kept: u64,
+    /// Connections that were blocked on keys.
+    pub waiting: u64,
+    /// How many of them, or of those who fed them, did not get just what was theirs.
+    pub waiting_lost: u64,
+    /// Items that they were fed, and that came.
+    pub delivered: u64,
     /// Connections that sent requests, and how many of them were there to the end.
     pub busy: u64,
     /// See `busy`.
@@ -141,7 +147,7 @@ pub struct Report {
     pub replies_per_s: f64,
     /// What was wrong.
     pub faults: Faults,
-    /// All of it in one number, idle connections included: 0 is the bar.
+    /// All of it in one number, idle and waiting connections included: 0 is the bar.
     pub errors: u64,
     /// What was wrong in words: the first problem of each of the first few connections that had
     /// one.
@@ -190,6 +196,11 @@ impl fmt::Display for Report {
             faults.duplicated(),
             faults.reordered,
             faults.error_replies
+        )?;
+        writeln!(
+            f,
+            "waiting       {} blocked connections, {} items delivered, {} connections with a problem",
+            self.waiting, self.delivered, self.waiting_lost
         )?;
         writeln!(f, "errors        {} in all", self.errors)?;
         writeln!(f, "longest gap   {} without any reply", micros(self.longest_gap_us))?;

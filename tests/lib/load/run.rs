@@ -15,6 +15,7 @@ use super::exchange::{WAVE, converse};
 use super::idle::{DATABASES, DB_KEY, Idle};
 use super::report::{Faults, Latency, OwnCost, Report, ReportedMark};
 use super::timeline::Timeline;
+use super::waiting::Waiting;
 use super::{Control, Options, Phase, connect};
 
 /// Problems told in words; the others are only counted.
@@ -44,6 +45,7 @@ struct Load<'a> {
     busy: Vec<Busy>,
     idle: Vec<Idle>,
     idle_problems: Vec<(usize, String)>,
+    waiting: Waiting,
     timeline: Timeline,
     rng: StdRng,
     cost_before: OwnCost,
@@ -58,7 +60,7 @@ fn set_up(options: &Options) -> anyhow::Result<Load<'_>> {
         (0.0..=1.0).contains(&options.split_ratio),
         "the split ratio is a share, between 0 and 1"
     );
-    connect::raise_descriptor_limit(options.busy + options.idle)?;
+    connect::raise_descriptor_limit(options.connections())?;
     let mut client = Client::try_connect(&Endpoint::Tcp(options.addr))
         .with_context(|| format!("connecting to {}", options.addr))?;
     for database in 0..DATABASES {
@@ -71,12 +73,14 @@ fn set_up(options: &Options) -> anyhow::Result<Load<'_>> {
         busy: Vec::with_capacity(options.busy),
         idle: Vec::with_capacity(options.idle),
         idle_problems: Vec::new(),
+        waiting: Waiting::default(),
         timeline: Timeline::new(Instant::now()),
         rng: StdRng::seed_from_u64(options.seed),
         cost_before: OwnCost::default(),
     };
     load.open_busy()?;
     load.open_idle()?;
+    load.open_waiting()?;
     Ok(load)
 }
 
@@ -131,6 +135,35 @@ impl Load<'_> {
         Ok(())
     }
 
+    fn open_waiting(&mut self) -> anyhow::Result<()> {
+        let first = self.first_waiting();
+        let mut waiting = Waiting::open(self.options.waiting, |token| {
+            let mut stream = connect::open(self.options.addr, first + token)?;
+            self.register(&mut stream, first + token)?;
+            Ok(stream)
+        })?;
+        let mut outcomes = Vec::new();
+        for (token, mut exchanges) in waiting.openings() {
+            let mut pairs: Vec<_> = exchanges.iter_mut().map(|(s, e)| (&mut **s, e)).collect();
+            converse(&mut self.poll, first + token, &mut pairs)?;
+            let of_circle = exchanges.into_iter().map(|(_, exchange)| exchange.into_outcome());
+            outcomes.extend((token..).zip(of_circle));
+        }
+        for (token, outcome) in outcomes {
+            match outcome {
+                Ok(id) => waiting.set_id(token, id.unwrap_or(0)),
+                Err(problem) => bail!("opening a waiting connection: {problem}"),
+            }
+        }
+        self.waiting = waiting;
+        Ok(())
+    }
+
+    /// The token of the first waiting connection.
+    fn first_waiting(&self) -> usize {
+        self.options.busy + self.options.idle
+    }
+
     fn register(&self, stream: &mut mio::net::TcpStream, token: usize) -> std::io::Result<()> {
         self.poll.registry().register(stream, Token(token), Interest::READABLE | Interest::WRITABLE)
     }
@@ -152,15 +185,17 @@ impl Load<'_> {
             }
             let wake = match last_call {
                 Some(deadline) => {
-                    let waiting =
-                        self.busy.iter().any(|client| !client.is_broken() && !client.is_quiet());
-                    if !waiting || now >= deadline {
+                    if self.is_quiet() || now >= deadline {
                         break;
                     }
                     deadline
                 }
-                None => end.min(self.send_more(now, pace.as_mut())),
+                None => {
+                    let due = self.waiting.feed(now, &mut self.rng).unwrap_or(end);
+                    end.min(due).min(self.send_more(now, pace.as_mut()))
+                }
             };
+            self.waiting.join();
             let mut wake = wake.min(now + NAP);
             for client in &mut self.busy {
                 client.flush(now);
@@ -175,6 +210,8 @@ impl Load<'_> {
                 let Token(token) = event.token();
                 if let Some(client) = self.busy.get_mut(token) {
                     client.receive(&mut self.timeline, &mut buffer);
+                } else if let Some(token) = token.checked_sub(self.first_waiting()) {
+                    self.waiting.receive(token, &mut buffer);
                 } else if event.is_readable() {
                     self.disturbed(token - self.options.busy);
                 }
@@ -182,6 +219,12 @@ impl Load<'_> {
         }
         self.timeline.finish(Instant::now());
         Ok(())
+    }
+
+    /// Whether every reply has come that is still to be expected.
+    fn is_quiet(&self) -> bool {
+        let mut busy = self.busy.iter();
+        busy.all(|client| client.is_broken() || client.is_quiet()) && self.waiting.is_quiet()
     }
 
     /// Queues batches that are due, and says when the next one is.
@@ -237,8 +280,9 @@ impl Load<'_> {
         let own = own_cost().since(&self.cost_before);
         self.verify_busy()?;
         self.verify_idle()?;
+        self.verify_waiting()?;
         // Leaves the server as it was found. If that fails, the report tells of more than that.
-        let _ = clean_up(self.options);
+        let _ = self.clean_up();
         Ok(self.report(own, control))
     }
 
@@ -279,6 +323,46 @@ impl Load<'_> {
         Ok(())
     }
 
+    /// Every waiter is still blocked, and the client that it was.
+    fn verify_waiting(&mut self) -> anyhow::Result<()> {
+        self.waiting.settle();
+        let mut client = Client::try_connect(&Endpoint::Tcp(self.options.addr))?;
+        for id in self.waiting.blocked() {
+            // One that is not blocked does not get the reply that it is to get now.
+            call(&mut client, &["CLIENT", "UNBLOCK", &id.to_string()])?;
+        }
+        let first = self.first_waiting();
+        let mut outcomes = Vec::new();
+        for (token, mut exchanges) in self.waiting.closings() {
+            let mut pairs: Vec<_> = exchanges.iter_mut().map(|(s, e)| (&mut **s, e)).collect();
+            converse(&mut self.poll, first + token, &mut pairs)?;
+            let of_circle = exchanges.into_iter().map(|(_, exchange)| exchange.into_outcome());
+            outcomes.extend((token..).zip(of_circle));
+        }
+        for (token, outcome) in outcomes {
+            if let Err(problem) = outcome {
+                self.waiting.note(token, format!("at the end: {problem}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn clean_up(&self) -> anyhow::Result<()> {
+        let mut client = Client::try_connect(&Endpoint::Tcp(self.options.addr))?;
+        for index in 0..self.options.busy {
+            call(&mut client, &["DEL", &busy::key(index)])?;
+        }
+        for (database, key) in self.waiting.keys() {
+            call(&mut client, &["SELECT", &database.to_string()])?;
+            call(&mut client, &["DEL", &key])?;
+        }
+        for database in 0..DATABASES {
+            call(&mut client, &["SELECT", &database.to_string()])?;
+            call(&mut client, &["DEL", DB_KEY])?;
+        }
+        Ok(())
+    }
+
     fn report(mut self, own: OwnCost, control: &Control) -> Report {
         let mut faults = Faults::default();
         let (mut requests, mut replies, mut busy_kept) = (0, 0, 0);
@@ -295,6 +379,9 @@ impl Load<'_> {
         self.idle_problems.dedup_by_key(|(index, _)| *index);
         let idle_lost = self.idle_problems.len() as u64;
         problems.extend(self.idle_problems.into_iter().map(|(_, problem)| problem));
+        let of_waiting = self.waiting.problems();
+        let waiting_lost = of_waiting.len() as u64;
+        problems.extend(of_waiting);
         problems.truncate(PROBLEMS);
         let start = self.timeline.start();
         let seconds = self.timeline.seconds().max(f64::MIN_POSITIVE);
@@ -310,6 +397,9 @@ impl Load<'_> {
         Report {
             idle: self.idle.len() as u64,
             idle_kept: self.idle.len() as u64 - idle_lost,
+            waiting: self.waiting.len() as u64,
+            waiting_lost,
+            delivered: self.waiting.delivered(),
             busy: self.busy.len() as u64,
             busy_kept,
             seconds,
@@ -317,7 +407,7 @@ impl Load<'_> {
             replies,
             replies_per_s: replies as f64 / seconds,
             faults,
-            errors: faults.total() + idle_lost,
+            errors: faults.total() + idle_lost + waiting_lost,
             problems,
             longest_gap_us: self.timeline.longest_gap().as_micros() as u64,
             latency: Latency::of(self.timeline.latencies()),
@@ -342,18 +432,6 @@ impl Pace {
         // Never zero: the sender counts on getting past `now`.
         Self { due: start, interval: interval.max(Duration::from_nanos(1_000)), turn: 0 }
     }
-}
-
-fn clean_up(options: &Options) -> anyhow::Result<()> {
-    let mut client = Client::try_connect(&Endpoint::Tcp(options.addr))?;
-    for index in 0..options.busy {
-        call(&mut client, &["DEL", &busy::key(index)])?;
-    }
-    for database in 0..DATABASES {
-        call(&mut client, &["SELECT", &database.to_string()])?;
-        call(&mut client, &["DEL", DB_KEY])?;
-    }
-    Ok(())
 }
 
 /// One command that must not fail.

@@ -83,7 +83,7 @@ impl Trial {
     /// # Panics
     /// If the server does not start.
     pub fn start(&self) -> anyhow::Result<Server> {
-        let clients = self.load.idle + self.load.busy + SPARE_CLIENTS;
+        let clients = self.load.connections() + SPARE_CLIENTS;
         let server =
             Setup::of_binary(&self.builds[0]).directive("maxclients", &clients.to_string()).start();
         preload(address(&server), self.keys)?;

@@ -36,6 +36,9 @@ struct Arguments {
     /// Idle connections.
     #[arg(long, default_value_t = 9_000)]
     idle: usize,
+    /// Connections that are blocked on keys, and fed now and then.
+    #[arg(long, default_value_t = 200)]
+    waiting: usize,
     /// Busy connections.
     #[arg(long, default_value_t = 50)]
     busy: usize,
@@ -150,6 +153,7 @@ fn trial(arguments: &Arguments, seconds: f64, upgrades: bool) -> anyhow::Result<
         builds: binaries::two_builds(),
         load: Options {
             idle: arguments.idle,
+            waiting: if arguments.plain_idle { 0 } else { arguments.waiting },
             busy: arguments.busy,
             pipeline: arguments.pipeline,
             rate: arguments.rate,
@@ -165,8 +169,9 @@ fn trial(arguments: &Arguments, seconds: f64, upgrades: bool) -> anyhow::Result<
 /// The same load with and without upgrades, in turn.
 fn compare_gaps(arguments: &Arguments, verdicts: &mut Verdicts) -> anyhow::Result<Value> {
     println!(
-        "{} idle and {} busy connections, {} s a run; with upgrades every {} ms, and without",
-        arguments.idle, arguments.busy, arguments.seconds, arguments.interval
+        "{} idle, {} waiting and {} busy connections, {} s a run; with upgrades every {} ms, and \
+         without",
+        arguments.idle, arguments.waiting, arguments.busy, arguments.seconds, arguments.interval
     );
     let (mut without, mut with) = (Vec::new(), Vec::new());
     for number in 1..=arguments.runs {
@@ -203,25 +208,27 @@ fn compare_cases(arguments: &Arguments, verdicts: &mut Verdicts) -> anyhow::Resu
     }
     let few = 10;
     let cases = [
-        (0, few, 1),
-        (arguments.idle, arguments.busy, 1),
-        (0, few, arguments.keys),
-        (arguments.idle, arguments.busy, arguments.keys),
+        (0, 0, few, 1),
+        (arguments.idle, arguments.waiting, arguments.busy, 1),
+        (0, 0, few, arguments.keys),
+        (arguments.idle, arguments.waiting, arguments.busy, arguments.keys),
     ];
     let mut medians = Vec::new();
-    for (idle, busy, keys) in cases {
+    for (idle, waiting, busy, keys) in cases {
         let mut trial = trial(arguments, arguments.case_seconds, true)?;
         trial.load.idle = idle;
+        trial.load.waiting = waiting;
         trial.load.busy = busy;
         trial.keys = keys;
         let outcome = trial.carry_out()?;
+        let connections = idle + waiting + busy;
         let name =
-            format!("{} connections, {keys} key{}", idle + busy, if keys == 1 { "" } else { "s" });
+            format!("{connections} connections, {keys} key{}", if keys == 1 { "" } else { "s" });
         println!("{name}: {}", summary(&outcome));
         verdicts.faultless(&name, &[&outcome]);
         let freeze = verdicts.freezes(&name, &[&outcome]);
         medians.extend(freeze.map(|(median, _)| median));
-        results.push(json!({ "connections": idle + busy, "keys": keys, "outcome": outcome }));
+        results.push(json!({ "connections": connections, "keys": keys, "outcome": outcome }));
     }
     if let [small, .., large] = medians[..] {
         verdicts.add(

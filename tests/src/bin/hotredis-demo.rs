@@ -184,12 +184,14 @@ fn conclude(outcome: &Outcome) {
     let report = &outcome.report;
     println!("\n{}\n{report}", load::chart::draw(report));
     let longest = outcome.freezes().last().copied().unwrap_or(0);
+    let connections = report.idle + report.waiting + report.busy;
+    let kept = report.idle_kept + report.waiting - report.waiting_lost + report.busy_kept;
     println!(
         "\n{} upgrades under {} connections: {} connections dropped; {} commands lost, {} repeated,\n\
          {} out of order; the server paused for {} at most, and no client waited longer than {}.",
         outcome.upgrades.len(),
-        report.idle + report.busy,
-        report.idle + report.busy - report.idle_kept - report.busy_kept,
+        connections,
+        connections.saturating_sub(kept),
         report.faults.lost(),
         report.faults.duplicated(),
         report.faults.reordered,

@@ -23,6 +23,9 @@ struct Arguments {
     /// Connections that only hold session state, which is verified at the end.
     #[arg(long, default_value_t = 9_000)]
     idle: usize,
+    /// Connections that are blocked on keys, and fed now and then.
+    #[arg(long, default_value_t = 200)]
+    waiting: usize,
     /// Connections that send pipelined INCRs.
     #[arg(long, default_value_t = 50)]
     busy: usize,
@@ -74,6 +77,7 @@ fn run() -> anyhow::Result<ExitCode> {
     }
     let options = Options {
         idle: arguments.idle,
+        waiting: if arguments.plain_idle { 0 } else { arguments.waiting },
         busy: arguments.busy,
         pipeline: arguments.pipeline,
         split_ratio: arguments.split_ratio,
