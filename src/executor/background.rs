@@ -28,7 +28,7 @@ const EXPIRE_KEYS: usize = 16;
 /// Blocks that one slice of taking dead things apart frees.
 const TRASH_BLOCKS: usize = 128;
 /// Unused spans (of 64 KiB) that are kept backed, at least.
-const KEEP_SPANS: u64 = 32;
+const KEEP_SPANS: u64 = 8;
 
 /// Spans that one step of giving memory back releases.
 const GIVEN_BACK: u64 = 16;
