@@ -5,8 +5,9 @@ use shm::pack::Item;
 use super::{hash_of, reply_item, reply_value, store};
 use crate::commands::errors;
 use crate::commands::spec::{CommandSpec, acl, at, cmd, flag, key};
-use crate::executor::{Cx, Outcome, class};
+use crate::executor::{Cx, Outcome, Output, class};
 use crate::keyspace::{EntryView, Type};
+use crate::proto::reply::Reply;
 use crate::values::hash::{self, Hash, Removed};
 
 /// The rows of this family.
@@ -66,19 +67,17 @@ pub static COMMANDS: &[CommandSpec] = &[
 
 /// `HSET key field value [field value ...]`: set the string value of a hash field.
 fn hset(cx: &mut Cx<'_>) -> Outcome {
-    let created = set_pairs(cx)?;
-    cx.reply.integer(created as i64);
-    Ok(())
+    set_pairs(cx, |reply, created| reply.integer(created as i64))
 }
 
 /// `HMSET key field value [field value ...]`: set multiple hash fields to multiple values.
 fn hmset(cx: &mut Cx<'_>) -> Outcome {
-    set_pairs(cx)?;
-    cx.reply.ok();
-    Ok(())
+    set_pairs(cx, |reply, _| reply.ok())
 }
 
-fn set_pairs(cx: &mut Cx<'_>) -> Result<usize, crate::executor::Fail> {
+/// Sets the fields, and has `answer` write the reply from the number of those that are new: before the
+/// event, which the client itself may have subscribed to.
+fn set_pairs(cx: &mut Cx<'_>, answer: fn(&mut Reply<'_, Output>, usize)) -> Outcome {
     if !cx.args.len().is_multiple_of(2) {
         return Err(errors::wrong_arity(cx.command).into());
     }
@@ -87,8 +86,8 @@ fn set_pairs(cx: &mut Cx<'_>) -> Result<usize, crate::executor::Fail> {
     let mut key = cx.open_as(cx.arg(1), Type::Hash)?;
     let created = store(cx, &mut key, pairs)?;
     cx.dirty += (args.len() as u64 - 2) / 2 - 1;
-    cx.notify(class::HASH, "hset", key.name)?;
-    Ok(created)
+    answer(&mut cx.reply, created);
+    cx.notify(class::HASH, "hset", key.name)
 }
 
 /// `HSETNX key field value`: set the value of a hash field, only if the field does not exist.
@@ -101,9 +100,8 @@ fn hsetnx(cx: &mut Cx<'_>) -> Outcome {
     }
     let pair = (field, cx.arg(3));
     store(cx, &mut key, std::iter::once(pair))?;
-    cx.notify(class::HASH, "hset", key.name)?;
     cx.reply.integer(1);
-    Ok(())
+    cx.notify(class::HASH, "hset", key.name)
 }
 
 /// `HGET key field`: get the value of a hash field.

@@ -33,9 +33,8 @@ fn hincrby(cx: &mut Cx<'_>) -> Outcome {
     let mut digits = itoa::Buffer::new();
     let pair = (field, digits.format(sum).as_bytes());
     store(cx, &mut key, std::iter::once(pair))?;
-    cx.notify(class::HASH, "hincrby", key.name)?;
     cx.reply.integer(sum);
-    Ok(())
+    cx.notify(class::HASH, "hincrby", key.name)
 }
 
 /// `HINCRBYFLOAT key field increment`: increment the float value of a hash field by the given
@@ -56,7 +55,6 @@ fn hincrbyfloat(cx: &mut Cx<'_>) -> Outcome {
     let sum = sum.ok_or("ERR increment would produce NaN or Infinity")?.to_human();
     let pair = (field, sum.as_bytes());
     store(cx, &mut key, std::iter::once(pair))?;
-    cx.notify(class::HASH, "hincrbyfloat", key.name)?;
     cx.reply.bulk(sum.as_bytes());
-    Ok(())
+    cx.notify(class::HASH, "hincrbyfloat", key.name)
 }

@@ -42,8 +42,9 @@ fn pop_one(cx: &mut Cx<'_>) -> Outcome {
         cx.reply.null();
         return Ok(());
     }
-    pop(cx, &mut key)?;
+    // As in Redis, the event is told of before the reply to a client that has subscribed to it.
     cx.notify(class::SET, "spop", key.name)?;
+    pop(cx, &mut key)?;
     if !key.exists() {
         cx.notify(class::GENERIC, "del", key.name)?;
     }
@@ -76,11 +77,12 @@ fn pop_many(cx: &mut Cx<'_>) -> Outcome {
     let mut key = cx.open(cx.arg(1))?;
     let size = set_of(cx, &key)?.map_or(0, |set| set.len());
     let count = count.min(size);
-    cx.reply.set(count as usize);
     if count == 0 {
+        cx.reply.set(0);
         return Ok(());
     }
     cx.notify(class::SET, "spop", key.name)?;
+    cx.reply.set(count as usize);
     let remaining = size - count;
     if remaining == 0 {
         reply_all(cx, &key)?;

@@ -319,9 +319,9 @@ fn store(cx: &mut Cx<'_>, target: &[u8], given: &[&[u8]], options: &Options<'_>)
             Ok(())
         })?;
     }
-    cx.reply.integer(count as i64);
     if count == 0 {
         cx.delete_target(target)?;
+        cx.reply.integer(0);
         return Ok(());
     }
     let limits = Limits::of(cx.state.config.list_max_listpack_size());
@@ -330,7 +330,9 @@ fn store(cx: &mut Cx<'_>, target: &[u8], given: &[&[u8]], options: &Options<'_>)
     cx.put(&key, fresh)?;
     cx.changed(target)?;
     cx.dirty += count as u64 - 1;
-    cx.notify(class::LIST, "sortstore", target)
+    cx.notify(class::LIST, "sortstore", target)?;
+    cx.reply.integer(count as i64);
+    Ok(())
 }
 
 #[cfg(test)]

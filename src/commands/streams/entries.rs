@@ -147,9 +147,8 @@ pub fn xsetid(cx: &mut Cx<'_>) -> Outcome {
         change::set_max_deleted(&mut cx.tx, stream, deleted)?;
     }
     cx.dirty += 1;
-    cx.notify(class::STREAM, "xsetid", key.name)?;
     cx.reply.ok();
-    Ok(())
+    cx.notify(class::STREAM, "xsetid", key.name)
 }
 
 /// `XLEN key`: return the number of entries in a stream.

@@ -94,9 +94,8 @@ pub fn create(cx: &mut Cx<'_>) -> Outcome {
         group::create(&mut cx.tx, stream, name, Position { last, read: options.read })?;
     }
     cx.dirty += 1;
-    cx.notify(class::STREAM, "xgroup-create", key.name)?;
     cx.reply.ok();
-    Ok(())
+    cx.notify(class::STREAM, "xgroup-create", key.name)
 }
 
 /// `XGROUP SETID key groupname <id | $> [ENTRIESREAD entries_read]`: set a consumer group to an
@@ -113,22 +112,21 @@ pub fn setid(cx: &mut Cx<'_>) -> Outcome {
     };
     group::set_position(&mut cx.tx, group, Position { last, read: options.read })?;
     cx.dirty += 1;
-    cx.notify(class::STREAM, "xgroup-setid", cx.arg(2))?;
     cx.reply.ok();
-    Ok(())
+    cx.notify(class::STREAM, "xgroup-setid", cx.arg(2))
 }
 
 /// `XGROUP DESTROY key groupname`: destroy a consumer group.
 pub fn destroy(cx: &mut Cx<'_>) -> Outcome {
     let (stream, _) = open_group(cx)?;
     let destroyed = group::remove(&mut cx.tx, stream, cx.args.at(3))?;
+    cx.reply.integer(i64::from(destroyed));
     if destroyed {
         cx.dirty += 1;
         cx.notify(class::STREAM, "xgroup-destroy", cx.arg(2))?;
         // Who waits for it waits in vain.
         cx.key_ready(cx.arg(2))?;
     }
-    cx.reply.integer(i64::from(destroyed));
     Ok(())
 }
 
