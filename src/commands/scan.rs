@@ -1,10 +1,11 @@
 //! Iterating over the keys of a database.
 
-use shm::{Off, table};
+use shm::{Off, field, table};
 
 use super::spec::{CommandSpec, acl, cmd, flag};
-use crate::executor::{Cx, Fail, Outcome, class, error};
+use crate::executor::{Cx, Fail, Outcome, error};
 use crate::keyspace::{self, Entry, EntryView, Found, Type};
+use crate::root::{Counters, Root};
 use crate::util::glob::{self, Case};
 use crate::util::numbers::scan_cursor;
 use crate::values;
@@ -89,12 +90,6 @@ impl<'a> Options<'a> {
         }
         Ok(options)
     }
-
-    fn accept(&self, entry: &EntryView<'_>) -> bool {
-        let of_type = entry.kind().value_type().name().as_bytes();
-        self.pattern.matches(entry.key())
-            && self.of_type.is_none_or(|wanted| wanted.eq_ignore_ascii_case(of_type))
-    }
 }
 
 fn parse_cursor(cx: &Cx<'_>, at: usize) -> Result<u64, Fail> {
@@ -137,27 +132,43 @@ fn scan(cx: &mut Cx<'_>) -> Outcome {
     let cursor = parse_cursor(cx, 1)?;
     let options = Options::parse(cx, 2, true)?;
     let now = cx.now_ms();
-    let mut found: Vec<Off<Entry>> = Vec::new();
+    let (mut found, mut live): (Vec<Off<Entry>>, u64) = (Vec::new(), 0);
     let mut expired: Vec<Vec<u8>> = Vec::new();
     let keys = keyspace::keys(cx.database);
     let cursor = values::table::scan(&cx.tx, keys, cursor, options.count, |view, block| {
         let entry = EntryView::new(view, block.cast());
-        if !options.accept(&entry) {
+        if !options.pattern.matches(entry.key()) {
             return;
         }
-        if entry.expiry().is_some_and(|at| at <= now) {
+        let gone = entry.expiry().is_some_and(|at| at <= now);
+        // Redis removes an expired key when it asks for its type, and goes on with that of a key that
+        // is not there.
+        let of_type = if gone { "none" } else { entry.kind().value_type().name() };
+        let wanted = match options.of_type {
+            Some(wanted) => wanted.eq_ignore_ascii_case(of_type.as_bytes()),
+            None => !gone,
+        };
+        if wanted {
+            found.push(block.cast());
+        }
+        if gone {
             expired.push(entry.key().to_vec());
         } else {
-            found.push(block.cast());
+            live += 1;
         }
     });
     reply_cursor(cx, cursor);
     reply_keys(cx, &found);
+    if options.of_type.is_some() {
+        // The question for the type is a lookup.
+        let counters = field!(cx.root, Root.counters);
+        cx.count(field!(counters, Counters.hits), live);
+    }
     for name in &expired {
-        cx.remove_if_expired(name)?;
         if options.of_type.is_some() {
-            // Redis asks for its type then, and finds that it is gone.
-            cx.notify(class::KEY_MISS, "keymiss", name)?;
+            cx.look(name)?;
+        } else {
+            cx.remove_if_expired(name)?;
         }
     }
     Ok(())

@@ -101,7 +101,9 @@ fn scan_options(g: &mut Gen) -> Vec<Vec<u8>> {
         options.extend([b"count".to_vec(), count.as_bytes().to_vec()]);
     }
     if g.percent(30) {
-        let kind = *g.rng.pick(&["string", "list", "STRING", "nothing"]);
+        let kinds =
+            ["string", "list", "STRING", "set", "hash", "zset", "stream", "none", "nothing"];
+        let kind = *g.rng.pick(&kinds);
         options.extend([b"TYPE".to_vec(), kind.as_bytes().to_vec()]);
     }
     options
