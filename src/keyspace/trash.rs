@@ -161,3 +161,45 @@ pub fn for_each(view: &View, root: Off<Root>, mut each: impl FnMut(Off<Trash>, D
         at = view.get(at).next.get();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::Server;
+
+    /// The checker is content with what was set aside, from the command on that did so to the last step.
+    #[test]
+    fn what_was_set_aside_is_sound_until_it_is_gone() {
+        const ELEMENTS: usize = 4000;
+        let numbered = |name: &str, each: fn(usize) -> String| {
+            let elements: Vec<String> = (0..ELEMENTS).map(each).collect();
+            format!("{name} k {}", elements.join(" "))
+        };
+        let long = |number: usize| format!("{number:0>100}");
+        let mut server = Server::new();
+        let client = server.connect();
+        let makers = [
+            numbered("RPUSH", long),
+            numbered("SADD", |number| format!("member:{number}")),
+            numbered("HSET", |number| format!("field:{number} {number}")),
+            numbered("ZADD", |number| format!("{number} member:{number}")),
+            numbered("XADD", |number| format!("field:{number} {number:0>90}"))
+                .replacen(" k", " k *", 1),
+            format!("SETRANGE k {} x", 3 << 20),
+        ];
+        let enders = ["DEL k", "SET k x", "LTRIM k 1000 1005", "FLUSHALL"];
+        for (maker, ender) in makers.iter().flat_map(|maker| enders.map(|ender| (maker, ender))) {
+            server.line(client, "DEL k");
+            server.line(client, maker);
+            server.line(client, ender);
+            server.check();
+            loop {
+                let root = crate::root::of(&server.executor.arena);
+                let arena = &mut server.executor.arena;
+                if !arena.transact(|tx| super::step(tx, root, 40)).expect("memory") {
+                    break;
+                }
+                server.check();
+            }
+        }
+    }
+}

@@ -59,8 +59,8 @@ pub fn free_step(
     }
 }
 
-/// Marks the blocks of a value, whose `len` bytes in the entry (or in what was set aside) are at `at`,
-/// and proves what holds of it.
+/// Marks the blocks of a value, whose `len` bytes in the entry are at `at`, and proves what holds of it. Of
+/// a value that was set aside to be freed only the root record is there, and `len` is 0.
 pub fn mark(checker: &mut Checker<'_>, kind: Kind, at: Off<u8>, len: usize, what: &str) {
     match kind {
         Kind::Int | Kind::Embedded | Kind::Inline => {}
