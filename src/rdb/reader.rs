@@ -126,7 +126,9 @@ impl<'a> Reader<'a> {
 /// The double that the longest part of a text from its start on reads as, as C's `strtod` does.
 pub(super) fn leading_double(text: &[u8]) -> Option<f64> {
     const LONGEST: usize = 256;
-    let text = text.trim_ascii_start();
+    // C's white space, which has one more byte than Rust's.
+    let space = |byte: &u8| byte.is_ascii_whitespace() || *byte == b'\x0b';
+    let text = &text[text.iter().take_while(|byte| space(byte)).count()..];
     let text = &text[..text.len().min(LONGEST)];
     (1..=text.len()).rev().find_map(|end| string2d(&text[..end]))
 }

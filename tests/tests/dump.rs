@@ -220,6 +220,7 @@ const OLD: &[(&str, &[u8])] = &[
     ("list", b"\x01\x03\x01a\xc0\xff\x00"),
     ("set", b"\x02\x02\x01a\x01b"),
     ("set of integers", b"\x02\x02\xc0\x01\xc0\x02"),
+    ("sorted set with white space", b"\x03\x01\x01a\x04\x0b\x0c.5"),
     ("sorted set with text", b"\x03\x03\x01a\x031.5\x01b\xfe\x01c\xff"),
     ("hash", b"\x04\x01\x01f\x01v"),
     ("zipmap", b"\x09\x0f\x02\x01a\x02\0bc\x01d\x01\x02exx\xff"),
