@@ -59,41 +59,47 @@ pub fn candidate_is_redis() -> bool {
 /// # Panics
 /// If they were not built, or are older than the sources.
 pub fn two_builds() -> [PathBuf; 2] {
-    let set = std::env::var_os("HOTREDIS_BUILDS").map(PathBuf::from);
-    ["a", "b"].map(|name| match &set {
-        Some(dir) => dir.join(name).join("hotredis"),
-        None => current(
-            profile_dir()
-                .with_file_name("builds")
-                .join(profile_dir().file_name().unwrap_or_default())
-                .join(name)
-                .join("hotredis"),
-            "scripts/build-pair.sh",
-        ),
-    })
+    try_two_builds().unwrap_or_else(|why| panic!("{why}"))
+}
+
+/// As [`two_builds`], for tests that can do without them.
+///
+/// # Errors
+/// If they were not built, or are older than the sources: what to do.
+pub fn try_two_builds() -> Result<[PathBuf; 2], String> {
+    if let Some(dir) = std::env::var_os("HOTREDIS_BUILDS").map(PathBuf::from) {
+        return Ok(["a", "b"].map(|name| dir.join(name).join("hotredis")));
+    }
+    let profile = profile_dir();
+    let dir = profile.with_file_name("builds").join(profile.file_name().unwrap_or_default());
+    let build = |name| try_current(dir.join(name).join("hotredis"), "scripts/build-pair.sh");
+    Ok([build("a")?, build("b")?])
 }
 
 /// `path`, if it is there and no source is newer.
 fn current(path: PathBuf, how: &str) -> PathBuf {
+    try_current(path, how).unwrap_or_else(|why| panic!("{why}"))
+}
+
+fn try_current(path: PathBuf, how: &str) -> Result<PathBuf, String> {
     let built = std::fs::metadata(&path).and_then(|m| m.modified());
     let Ok(built) = built else {
-        panic!("{} is not there: run `{how}` first (`make test` does)", path.display())
+        let path = path.display();
+        return Err(format!("{path} is not there: run `{how}` first (`make test` does)"));
     };
     let root = workspace();
     let newest = ["src", "shm", "handoff", "Cargo.toml"]
         .iter()
         .filter_map(|name| newest_source(&root.join(name)))
         .max_by_key(|(time, _)| *time);
-    if let Some((time, source)) = newest
-        && time > built
-    {
-        panic!(
+    match newest {
+        Some((time, source)) if time > built => Err(format!(
             "{} is older than {}: run `{how}` first (`make test` does)",
             path.display(),
             source.display()
-        );
+        )),
+        _ => Ok(path),
     }
-    path
 }
 
 fn newest_source(path: &Path) -> Option<(SystemTime, PathBuf)> {

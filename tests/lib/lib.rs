@@ -5,6 +5,7 @@
 //! - [`client`] speaks RESP to them, [`value`] holds what they answer;
 //! - [`differential`] drives hotredis and Redis with the same commands and compares, [`generate`]
 //!   makes the commands up;
+//! - [`coverage`] knows what of all commands, options and encodings was tried;
 //! - [`load`] puts many clients on a server and checks every reply;
 //! - [`redis_rs`] is a well-known client library at work;
 //! - [`proofs`] say what has to hold of any bytes that are sent as a packed value;
@@ -13,6 +14,7 @@
 pub mod binaries;
 pub mod blocked;
 pub mod client;
+pub mod coverage;
 pub mod differential;
 pub mod generate;
 pub mod load;

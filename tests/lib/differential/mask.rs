@@ -445,8 +445,13 @@ pub fn same_events(masks: &[Mask], a: &[Event], b: &[Event], names: (&Names, &Na
     let of_tracking = |event: &Event| {
         matches!(message(event), Some((b"invalidate" | b"tracking-redir-broken", [_])))
     };
-    let (told_a, a): (Vec<_>, Vec<_>) = a.into_iter().partition(of_tracking);
-    let (told_b, b): (Vec<_>, Vec<_>) = b.into_iter().partition(of_tracking);
+    let (mut told_a, a): (Vec<_>, Vec<_>) = a.into_iter().partition(of_tracking);
+    let (mut told_b, b): (Vec<_>, Vec<_>) = b.into_iter().partition(of_tracking);
+    for told in [&mut told_a, &mut told_b] {
+        // A key that several requests have changed is told of once by one of them.
+        told.sort_by_cached_key(|event| format!("{event:?}"));
+        told.dedup();
+    }
     let same_told = |(x, y): (&Event, &Event)| match (x, y) {
         (Event::Value(x), Event::Value(y)) => {
             match (broken_redirection(x), broken_redirection(y)) {
@@ -480,10 +485,14 @@ pub fn same_events(masks: &[Mask], a: &[Event], b: &[Event], names: (&Names, &Na
 /// The kind and parts of a message that Redis pushes, in RESP2 or RESP3 form.
 fn message(event: &Event) -> Option<(&[u8], &[Value])> {
     match event {
-        Event::Value(Value::Push(v) | Value::Array(v)) => {
-            let (kind, rest) = v.split_first()?;
-            Some((kind.as_bytes()?, rest))
-        }
+        Event::Value(Value::Push(v) | Value::Array(v)) => match v.as_slice() {
+            // To a connection that was redirected to.
+            [_, Value::Bulk(channel), keys] if channel == b"__redis__:invalidate" => {
+                Some((b"invalidate", std::slice::from_ref(keys)))
+            }
+            [kind, rest @ ..] => Some((kind.as_bytes()?, rest)),
+            [] => None,
+        },
         _ => None,
     }
 }

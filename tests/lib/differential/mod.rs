@@ -15,6 +15,7 @@
 
 pub mod events;
 pub mod mask;
+mod observe;
 pub mod run;
 pub mod shrink;
 pub mod side;
@@ -22,20 +23,33 @@ pub mod state;
 pub mod step;
 
 pub use mask::Mask;
-pub use run::{Mismatch, Pair};
+pub use run::{Mismatch, Pair, Tally};
 pub use shrink::shrink;
 pub use step::{Arg, Command, Step, Vary};
 
+use crate::binaries;
+use crate::coverage::Coverage;
 use crate::generate::{Family, episode};
-use crate::rng::{SeedOnFailure, seed_or};
+use crate::rng::{Rng, SeedOnFailure, seed_or};
 
-/// Runs `episodes` episodes of `family`, each of `steps` steps, and panics at the first mismatch
-/// with its minimal reproduction. The share of `make test`.
+/// Runs `episodes` episodes of `family`, each of `steps` steps with an upgrade in its midst and the
+/// checker behind it, and panics at the first mismatch with its minimal reproduction. The share of
+/// `make test`. Gives what it has tried.
+///
+/// If there is only one build of hotredis there are no upgrades (`make test` makes two).
 ///
 /// # Panics
 /// If the servers differ.
-pub fn compare_servers(family: Family, default_seed: u64, episodes: u64, steps: usize) {
-    compare_pair(Pair::start(), family, default_seed, episodes, steps);
+pub fn compare_servers(family: Family, default_seed: u64, episodes: u64, steps: usize) -> Coverage {
+    let pair = match binaries::try_two_builds() {
+        Ok(builds) if !binaries::candidate_is_redis() => Pair::start_with(builds.into()),
+        Ok(_) => Pair::start(),
+        Err(why) => {
+            eprintln!("no upgrades in this run: {why}");
+            Pair::start()
+        }
+    };
+    compare_pair(pair, family, default_seed, episodes, steps)
 }
 
 /// As [`compare_servers`], between any two servers.
@@ -48,17 +62,30 @@ pub fn compare_pair(
     default_seed: u64,
     episodes: u64,
     steps: usize,
-) {
+) -> Coverage {
     let base = seed_or(default_seed);
     let _shown = SeedOnFailure(base);
     for number in 0..episodes {
         let seed = base.wrapping_add(number);
-        if let Err(report) = run_episode(&mut pair, family, seed, steps) {
+        let mut made = episode(family, seed, steps);
+        insert_upgrades(&mut made, seed, steps);
+        if let Err(report) = run_episode_of(&mut pair, family, seed, made) {
             pair.abandon();
             panic!("{report}");
         }
+        pair.check();
     }
-    pair.finish();
+    println!("{family}: {}", pair.tally());
+    pair.finish()
+}
+
+/// Upgrades at random places, `every` steps apart on average.
+pub fn insert_upgrades(steps: &mut Vec<Step>, seed: u64, every: usize) {
+    let mut rng = Rng::new(seed);
+    for _ in 0..steps.len() / every.max(1) {
+        let at = rng.below(steps.len());
+        steps.insert(at, Step::Upgrade);
+    }
 }
 
 /// Makes and runs one episode; on a mismatch, the report with the minimal reproduction.
@@ -74,8 +101,17 @@ pub fn run_episode_of(
     steps: Vec<Step>,
 ) -> Result<(), String> {
     let count = steps.len();
+    pair.count(&steps);
     pair.reset();
     let Err(mismatch) = pair.run(&steps) else { return Ok(()) };
+    if mismatch.is_crash_of_reference() {
+        // There is nothing to compare with. The next episode gets a fresh one.
+        pair.count_crash();
+        eprintln!(
+            "family {family}, episode seed {seed}: Redis has stopped with a failed assertion"
+        );
+        return Ok(());
+    }
     let original = mismatch.step;
     let (minimal, mismatch) = shrink(pair, steps, mismatch);
     let lines: Vec<String> = minimal.iter().map(|step| format!("    {step}")).collect();

@@ -13,6 +13,9 @@ use crate::value::Value;
 /// The password that episodes set: the control connection has to get back in.
 pub const PASSWORD: &str = "secret";
 
+/// What a server is asked that is to show that it has come round.
+const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
+
 /// How long to wait for something that is bound to happen.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -205,12 +208,15 @@ impl Side {
         if matches!(&answer, Ok(Value::Simple(b)) if b == b"PONG") {
             return Ok(false);
         }
+        self.reopen_control().map(|()| true)
+    }
+
+    fn reopen_control(&mut self) -> io::Result<()> {
         self.control = Client::try_connect(self.server.endpoint())?;
         if self.control.try_call(&["PING"])?.is_error() {
             self.control.try_call(&["AUTH", PASSWORD])?;
         }
-        self.register_control()?;
-        Ok(true)
+        self.register_control()
     }
 
     /// A command on the control connection.
@@ -276,35 +282,61 @@ impl Side {
         Ok(self.heal()? | self.heal()?)
     }
 
-    /// Lets the server come to rest and gathers what its connections received, at least as many
-    /// events per connection as `at_least` says (or until that is hopeless).
-    pub fn settle(&mut self, at_least: &[usize]) -> io::Result<Observation> {
-        let mut observed =
-            Observation { events: vec![Vec::new(); self.clients.len()], control_lost: false };
+    /// Sends half of a fence; [`Side::answered`] waits for it. So two servers can be asked at once.
+    pub fn ask(&mut self) {
+        let _ = self.control.try_send_raw(PING);
+    }
+
+    /// Waits for the reply to what [`Side::ask`] has sent. True if the control connection was lost.
+    pub fn answered(&mut self) -> io::Result<bool> {
+        let answer = self.control.try_receive();
+        if matches!(&answer, Ok(Value::Simple(b)) if b == b"PONG") {
+            return Ok(false);
+        }
+        // Not another question on this connection: the answer to the first may come yet.
+        self.reopen_control().map(|()| true)
+    }
+
+    /// Gathers what the connections received by now; whether it looks like all there is: nothing is
+    /// there in part.
+    pub fn gather(&mut self, observed: &mut Observation) -> bool {
+        observed.events.resize_with(self.clients.len(), Vec::new);
+        let mut whole = true;
+        for (client, events) in self.clients.iter_mut().zip(&mut observed.events) {
+            if matches!(events.last(), Some(Event::Closed | Event::Garbage(_))) {
+                continue;
+            }
+            match client.try_drain() {
+                Ok(values) => events.extend(values.into_iter().map(Event::Value)),
+                Err(e) => events.push(Event::Garbage(e.to_string())),
+            }
+            if client.is_closed() {
+                events.push(Event::Closed);
+            }
+            whole &= client.incomplete() == 0;
+        }
+        whole
+    }
+
+    /// Lets the server come to rest and gathers what its connections receive until then, at least as
+    /// many events per connection as `at_least` says (or until that is hopeless).
+    pub fn settle(&mut self, at_least: &[usize], observed: &mut Observation) -> io::Result<()> {
         let deadline = Instant::now() + Duration::from_secs(3);
         loop {
             observed.control_lost |= self.fence()?;
-            let mut busy = false;
-            for (client, events) in self.clients.iter_mut().zip(&mut observed.events) {
-                if matches!(events.last(), Some(Event::Closed | Event::Garbage(_))) {
-                    continue;
-                }
-                let (had, before) = (events.len(), client.incomplete());
-                match client.try_drain() {
-                    Ok(values) => events.extend(values.into_iter().map(Event::Value)),
-                    Err(e) => events.push(Event::Garbage(e.to_string())),
-                }
-                if client.is_closed() {
-                    events.push(Event::Closed);
-                }
-                busy |= events.len() > had || client.incomplete() != before;
-            }
+            let before = (observed.received(), self.incomplete());
+            self.gather(observed);
+            let busy = (observed.received(), self.incomplete()) != before;
             let counts = observed.events.iter().map(Vec::len);
             let short = counts.zip(at_least).any(|(have, want)| have < *want);
             if !(busy || short) || Instant::now() > deadline {
-                return Ok(observed);
+                return Ok(());
             }
         }
+    }
+
+    fn incomplete(&self) -> usize {
+        self.clients.iter().map(Client::incomplete).sum()
     }
 
     /// Events of a connection that the server closed: it has to be opened again.
@@ -319,12 +351,18 @@ impl Side {
 }
 
 /// What all connections of a side showed in a step.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Observation {
     /// By connection.
     pub events: Vec<Vec<Event>>,
     /// Whether the control connection was closed by the server.
     pub control_lost: bool,
+}
+
+impl Observation {
+    fn received(&self) -> usize {
+        self.events.iter().map(Vec::len).sum()
+    }
 }
 
 /// The value of a field in a line of `CLIENT LIST`.

@@ -33,6 +33,13 @@ pub struct State {
     changes: (i64, i64),
 }
 
+impl State {
+    /// The encodings of all values.
+    pub fn encodings(&self) -> impl Iterator<Item = &[u8]> {
+        self.keys.values().filter_map(|entry| entry.encoding.as_bytes())
+    }
+}
+
 fn words(words: &[&str]) -> Vec<Vec<u8>> {
     words.iter().map(|w| w.as_bytes().to_vec()).collect()
 }

@@ -107,6 +107,17 @@ impl Command {
         self
     }
 
+    /// Name and arguments; what each server knows by another name is empty.
+    pub fn words(&self) -> Vec<&[u8]> {
+        self.args
+            .iter()
+            .map(|arg| match arg {
+                Arg::Bytes(bytes) => bytes.as_slice(),
+                _ => &[],
+            })
+            .collect()
+    }
+
     /// Whether the command's name is `name` (upper case).
     pub fn is(&self, name: &str) -> bool {
         let first = self.args.first();

@@ -1,19 +1,25 @@
 //! Every command with any number of any arguments, and commands that do not exist.
 
 use super::Gen;
-use super::commands::SUPPORTED;
+use super::commands::supported_names;
 use crate::cmd;
 use crate::differential::{Command, Mask, Vary};
 
 /// Commands that are left to their own families: with arbitrary arguments they stop, pause or
-/// change the server, subscribe, wait for a while or answer at length.
-const DANGEROUS: [&str; 21] = [
+/// change the server, subscribe, wait for a while, answer at length, choose at random or go by the
+/// order of a hash table.
+const DANGEROUS: [&str; 26] = [
     "shutdown",
     "debug",
     "client",
     "config",
     "monitor",
     "scan",
+    "hscan",
+    "sscan",
+    "zscan",
+    "spop",
+    "migrate",
     "lcs",
     "info",
     "quit",
@@ -37,7 +43,7 @@ pub fn command(g: &mut Gen) -> Command {
         return unknown(g);
     }
     let name = loop {
-        let name = *g.rng.pick(&SUPPORTED);
+        let name = g.rng.pick(supported_names()).as_str();
         if !DANGEROUS.contains(&name) && !name.contains('|') {
             break name;
         }
@@ -84,9 +90,14 @@ fn mask_of(name: &str) -> Mask {
         "pttl" => Mask::Near(5000),
         "expiretime" => Mask::NearTime(5),
         "pexpiretime" => Mask::NearTime(5000),
-        "keys" | "pubsub" => Mask::Unordered,
+        "keys" | "pubsub" | "smembers" | "sinter" | "sunion" | "sdiff" | "hkeys" | "hvals" => {
+            Mask::Unordered
+        }
+        "hgetall" => Mask::UnorderedPairs,
         "randomkey" => Mask::RandomKey,
-        "time" | "lolwut" | "memory" => Mask::Kind,
+        "time" | "lolwut" | "memory" | "dump" | "srandmember" | "hrandfield" | "zrandmember" => {
+            Mask::Kind
+        }
         "unsubscribe" | "punsubscribe" | "sunsubscribe" => Mask::Unsubscribed,
         _ => Mask::Exact,
     }

@@ -64,8 +64,12 @@ fn list(g: &mut Gen) -> Command {
 fn kill(g: &mut Gen) -> Command {
     let target = g.client();
     let mut command = cmd!["CLIENT", g.word(&["KILL"])];
-    match g.choice(14) {
+    match g.choice(15) {
         0 => command.args.push(Arg::Addr(target)),
+        14 => {
+            command.push("TYPE").push(g.word(&["normal", "pubsub"])).push("ID");
+            command.args.push(Arg::Id(target));
+        }
         1 => {
             command.push("1.2.3.4:5");
         }
@@ -84,7 +88,7 @@ fn kill(g: &mut Gen) -> Command {
             command.push("SKIPME").push(g.word(&["yes", "no", "x"]));
         }
         6 => {
-            command.push("TYPE").push(g.word(&["pubsub", "master", "replica", "foo"]));
+            command.push("TYPE").push(g.word(&["pubsub", "master", "slave", "replica", "foo"]));
         }
         7 => {
             command.push("USER").push("nobody");

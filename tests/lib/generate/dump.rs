@@ -54,7 +54,53 @@ pub fn steps(g: &mut Gen, out: &mut Vec<Step>) {
         }
         return;
     }
+    if g.percent(3) {
+        return out.push(Step::Send { client: g.client(), commands: uses(g) });
+    }
     usual_steps(g, out, command);
+}
+
+/// How a key was used, as a payload brings it along, under either policy; all in one step, so that no
+/// other key is used under the policy by frequency.
+fn uses(g: &mut Gen) -> Vec<Command> {
+    let mut payload = g.rng.pick(CONTENTS).to_vec();
+    rdb::seal(&mut payload);
+    let (policy, option, number, what) = match g.percent(50) {
+        true => ("allkeys-lfu", "FREQ", g.rng.within(0..=255), "FREQ"),
+        false => ("noeviction", "IDLETIME", g.rng.within(0..=10_000_000), "IDLETIME"),
+    };
+    let object = |what: &str| cmd!["OBJECT", what, "dump:used"];
+    // Frequencies fall with every minute.
+    let commands = vec![
+        cmd!["CONFIG", "SET", "maxmemory-policy", policy],
+        cmd!["RESTORE", "dump:used", "0", payload, "REPLACE", option, number],
+        object(what).mask(Mask::Near(2)),
+        object(if what == "FREQ" { "IDLETIME" } else { "FREQ" }),
+        object("REFCOUNT"),
+        cmd!["CONFIG", "SET", "maxmemory-policy", "noeviction"],
+        cmd!["DEL", "dump:used"],
+    ];
+    commands.into_iter().map(|command| command.vary(Vary::Not)).collect()
+}
+
+/// `MIGRATE` that has nothing to move, nowhere to move it to, or is told wrong: nobody listens there.
+fn migrate(g: &mut Gen) -> Command {
+    let (listed, key) = (g.percent(40), if g.percent(80) { "missing" } else { "dump:string" });
+    let first = if listed { "" } else { key };
+    let mut command = cmd!["MIGRATE", "127.0.0.1", "1", first, "0", "1000"];
+    for _ in 0..g.choice(4) {
+        match g.choice(5) {
+            0 => command.push(g.word(&["COPY"])),
+            1 => command.push(g.word(&["REPLACE"])),
+            2 => command.push(g.word(&["AUTH"])).push("secret"),
+            3 => command.push(g.word(&["AUTH2"])).push("somebody").push("secret"),
+            _ => command.push(g.word(&["NONSENSE", "COPY"])),
+        };
+    }
+    if listed {
+        command.push(g.word(&["KEYS"])).push(key).push("missing:too");
+    }
+    command.vary(Vary::Not)
 }
 
 /// Any command of the family.
@@ -67,6 +113,7 @@ pub fn command(g: &mut Gen) -> Command {
         16 => cmd!["DEBUG", "OBJECT", key(g)].mask(Mask::DebugObject).vary(Vary::Not),
         17 => cmd!["COPY", key(g), "dump:other", "REPLACE"].vary(Vary::Not),
         18 => cmd!["OBJECT", "ENCODING", key(g)],
+        19 if g.percent(30) => migrate(g),
         _ => cmd!["DEL", key(g)],
     }
 }
@@ -127,8 +174,17 @@ fn restore(g: &mut Gen, damaged: bool) -> Command {
         let at = g.choice(content.len());
         content[at] ^= 1;
     }
-    let ttl = if g.percent(90) { "0".into() } else { g.milliseconds() };
-    let mut command = cmd!["RESTORE", "dump:other", Arg::from(ttl), content];
+    let absolute = g.percent(15);
+    let ttl = match g.percent(90) {
+        true => "0".into(),
+        false if absolute => g.unix_milliseconds(),
+        false => g.milliseconds(),
+    };
+    let name = if g.percent(70) { "RESTORE" } else { "RESTORE-ASKING" };
+    let mut command = cmd![name, "dump:other", Arg::from(ttl), content];
+    if absolute {
+        command.push(g.word(&["ABSTTL"]));
+    }
     if g.percent(90) {
         command.push(g.word(&["REPLACE"]));
     }

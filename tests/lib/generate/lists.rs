@@ -6,7 +6,7 @@ use crate::differential::{Command, Vary};
 
 /// Any command that works on lists.
 pub fn command(g: &mut Gen) -> Command {
-    if g.types && g.percent(6) {
+    if g.percent(6) {
         return g.make_typed_key();
     }
     match g.choice(48) {

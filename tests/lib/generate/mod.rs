@@ -144,26 +144,19 @@ impl FromStr for Family {
     }
 }
 
-/// Whether the servers under test have data types other than strings. Generators then make keys
-/// of other types, so that every command meets wrong ones. `HOTREDIS_TYPES=1` turns it on until
-/// hotredis has them.
-pub fn other_types() -> bool {
-    std::env::var_os("HOTREDIS_TYPES").is_some_and(|v| v == "1")
-}
-
 /// The source of all choices of an episode.
 #[derive(Debug)]
 pub struct Gen {
     /// Randomness.
     pub rng: Rng,
-    /// Whether keys of other types may be made.
-    pub types: bool,
+    /// Whether commands are left as they were made: none is damaged by [`vary`].
+    pub sound: bool,
 }
 
 impl Gen {
     /// A generator whose choices follow from the seed.
     pub fn new(seed: u64) -> Self {
-        Self { rng: Rng::new(seed), types: other_types() }
+        Self { rng: Rng::new(seed), sound: false }
     }
 
     /// One of these words, in any case.
@@ -208,9 +201,18 @@ impl Gen {
 
 /// Makes an episode of about `steps` steps.
 pub fn episode(family: Family, seed: u64, steps: usize) -> Vec<Step> {
+    episode_from(&mut generator(family, seed), family, steps)
+}
+
+/// The generator of an episode.
+pub fn generator(family: Family, seed: u64) -> Gen {
     // Families with the same seed shall not see the same choices.
     let salt = FAMILIES.iter().position(|(f, _)| *f == family).unwrap_or(0) as u64;
-    let mut g = Gen::new(seed.wrapping_mul(31).wrapping_add(salt));
+    Gen::new(seed.wrapping_mul(31).wrapping_add(salt))
+}
+
+/// As [`episode`], from a generator.
+pub fn episode_from(g: &mut Gen, family: Family, steps: usize) -> Vec<Step> {
     let mut out = Vec::with_capacity(steps + 16);
     if g.percent(50) {
         out.push(Step::Listen);
@@ -224,7 +226,7 @@ pub fn episode(family: Family, seed: u64, steps: usize) -> Vec<Step> {
     let mut since_compared = 0;
     while out.len() < steps {
         let before = out.len();
-        family_steps(family, &mut g, &mut out);
+        family_steps(family, g, &mut out);
         since_compared += out.len() - before;
         if since_compared > 60 {
             since_compared = 0;
@@ -338,7 +340,7 @@ fn pipeline(
 
 /// Damages some commands: every command gets its share of wrong arities and odd arguments.
 pub fn vary(g: &mut Gen, mut command: Command) -> Command {
-    if command.vary == Vary::Not || !g.percent(12) {
+    if g.sound || command.vary == Vary::Not || !g.percent(12) {
         return command;
     }
     if g.percent(15)

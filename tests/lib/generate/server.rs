@@ -11,7 +11,8 @@ pub fn command(g: &mut Gen) -> Command {
         4..=7 => config_get(g),
         8..=10 => config_set(g),
         11 => {
-            let forms: [&[&str]; 5] = [
+            let forms: [&[&str]; 6] = [
+                &["CONFIG", "REWRITE"],
                 &["CONFIG", "RESETSTAT"],
                 &["CONFIG", "FOO"],
                 &["CONFIG"],
@@ -142,8 +143,10 @@ fn memory(g: &mut Gen) -> Command {
         }
         // Varied, it may lose its last word and be a question for the number after all.
         4 => cmd!["MEMORY", "USAGE", g.key(), "FOO"].mask(Mask::Kind),
-        5 => cmd!["MEMORY", "HELP"],
-        6 => cmd!["MEMORY", "FOO"],
+        5 => g.form(&[&["MEMORY", "HELP"], &["MEMORY", "FOO"], &["MEMORY", "PURGE"]]),
+        6 => g
+            .form(&[&["MEMORY", "DOCTOR"], &["MEMORY", "MALLOC-STATS"], &["MEMORY", "STATS"]])
+            .mask(Mask::Kind),
         _ => cmd!["MEMORY"],
     }
 }
@@ -170,8 +173,9 @@ fn debug(g: &mut Gen) -> Command {
 
 /// SHUTDOWN as the server refuses it.
 fn shutdown(g: &mut Gen) -> Command {
-    let forms: [&[&str]; 6] = [
+    let forms: [&[&str]; 7] = [
         &["SHUTDOWN", "FOO"],
+        &["SHUTDOWN", "NOW", "FORCE", "ABORT"],
         &["SHUTDOWN", "ABORT"],
         &["SHUTDOWN", "SAVE", "NOSAVE"],
         &["SHUTDOWN", "ABORT", "NOW"],

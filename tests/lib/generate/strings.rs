@@ -6,7 +6,7 @@ use crate::differential::{Command, Vary};
 
 /// Any string command.
 pub fn command(g: &mut Gen) -> Command {
-    if g.types && g.percent(10) {
+    if g.percent(10) {
         return g.make_typed_key();
     }
     match g.choice(32) {

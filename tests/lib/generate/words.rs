@@ -105,9 +105,9 @@ impl Gen {
         }
     }
 
-    /// A key of another type, if the servers have such.
+    /// A key that may be of another type.
     pub fn typed_key(&mut self) -> Vec<u8> {
-        if self.types && self.percent(50) {
+        if self.percent(15) {
             return self.bytes_from(&[b"list", b"hash", b"set", b"zset", b"stream"]);
         }
         self.key()

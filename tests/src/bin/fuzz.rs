@@ -9,9 +9,8 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
-use hotredis_tests::differential::{Pair, Step, run_episode_of};
+use hotredis_tests::differential::{Pair, insert_upgrades, run_episode_of};
 use hotredis_tests::generate::{FAMILIES, Family, episode};
-use hotredis_tests::rng::Rng;
 
 /// Drives hotredis and redis-server with the same random commands and compares the replies.
 #[derive(Debug, Parser)]
@@ -36,7 +35,7 @@ struct Arguments {
     #[arg(long, num_args = 1)]
     build: Vec<PathBuf>,
     /// Steps between two upgrades
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 250)]
     upgrade_every: usize,
     /// Stop at the first mismatch (otherwise report it and go on)
     #[arg(long)]
@@ -61,8 +60,9 @@ fn main() -> ExitCode {
         let family = arguments.family.unwrap_or(in_turn);
         let mut steps = episode(family, seed, arguments.steps);
         if upgrading {
-            insert_upgrades(&mut steps, seed, arguments.upgrade_every.max(1));
+            insert_upgrades(&mut steps, seed, arguments.upgrade_every);
         }
+        let _shown = EpisodeOnPanic(family, seed);
         if let Err(report) = run_episode_of(&mut pair, family, seed, steps) {
             println!("{report}");
             failures += 1;
@@ -72,25 +72,26 @@ fn main() -> ExitCode {
         }
         pair.check();
         number += 1;
-        if number % 20 == 0 {
-            let (seconds, upgrades) = (start.elapsed().as_secs(), pair.upgrades());
-            println!("{number} episodes, {upgrades} upgrades, {failures} mismatches, {seconds} s");
+        if number % 100 == 0 {
+            let (seconds, tally) = (start.elapsed().as_secs(), pair.tally());
+            println!("{number} episodes: {tally}, {failures} mismatches, {seconds} s");
         }
     }
-    println!(
-        "seeds {first} to {}: {failures} mismatches, {} upgrades",
-        first.wrapping_add(number.saturating_sub(1)),
-        pair.upgrades()
-    );
-    pair.finish();
+    let last = first.wrapping_add(number.saturating_sub(1));
+    println!("seeds {first} to {last}: {}, {failures} mismatches", pair.tally());
+    let coverage = pair.finish();
+    println!("encodings: {}", Vec::from_iter(coverage.encodings().iter().cloned()).join(", "));
+    println!("never succeeded: {}", coverage.missing(|_, _| true, &[]).join(", "));
     if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Upgrades at random places, `every` steps apart on average.
-fn insert_upgrades(steps: &mut Vec<Step>, seed: u64, every: usize) {
-    let mut rng = Rng::new(seed);
-    for _ in 0..steps.len() / every {
-        let at = rng.below(steps.len());
-        steps.insert(at, Step::Upgrade);
+/// Says which episode it was when the checker finds something.
+struct EpisodeOnPanic(Family, u64);
+
+impl Drop for EpisodeOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("in or after the episode of family {}, seed {}", self.0, self.1);
+        }
     }
 }
