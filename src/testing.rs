@@ -7,7 +7,7 @@ use shm::{Arena, Options};
 use crate::config::ConfigValues;
 use crate::executor::replies::{Flushed, Streams};
 use crate::executor::turn::Served;
-use crate::executor::{Action, Executor, State, Stream};
+use crate::executor::{Action, Carried, Executor, State, Stream};
 use crate::root;
 use crate::session::{self, Accepted};
 
@@ -41,6 +41,10 @@ impl Stream for Buffers {
         }
         pieces.iter().for_each(|piece| self.output.extend_from_slice(piece));
         Ok(pieces.iter().map(|piece| piece.len()).sum())
+    }
+
+    fn carried(&self) -> Option<Carried> {
+        None
     }
 }
 

@@ -15,13 +15,14 @@
 //! | [`host`] | the traits that a server implements, and what it is told |
 //! | [`predecessor`], [`successor`] | the two state machines |
 //! | [`keeper_channel`] | what a generation and its keeper tell each other |
-//! | [`cookie`], [`rlimit`], [`clock`] | small views of the system |
+//! | [`cookie`], [`counts`], [`rlimit`], [`clock`] | small views of the system |
 //!
 //! This crate knows nothing of Redis, keys or the arena's content: what the server has to tell its
 //! successor travels as opaque bytes.
 
 pub mod clock;
 pub mod cookie;
+pub mod counts;
 pub mod error;
 pub mod fds;
 pub mod fence;

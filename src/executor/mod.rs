@@ -54,6 +54,17 @@ pub trait Stream {
     fn transmit(&mut self, bytes: &[u8]) -> io::Result<usize>;
     /// Writes what can be written now of several pieces.
     fn transmit_pieces(&mut self, pieces: &[&[u8]]) -> io::Result<usize>;
+    /// What it has carried since it was accepted, as the system counts; `None` if that is not known.
+    fn carried(&self) -> Option<Carried>;
+}
+
+/// Bytes that a connection has carried since it was accepted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Carried {
+    /// Read from it.
+    pub read: u64,
+    /// Written to it.
+    pub written: u64,
 }
 
 /// Bytes that the input buffer holds: what one read may give.
@@ -250,5 +261,7 @@ pub(crate) fn bump(arena: &mut Arena, counter: Off<shm::Hint<shm::U64>>, by: u64
 mod blocking_tests;
 #[cfg(all(test, debug_assertions))]
 mod fault_tests;
+#[cfg(test)]
+mod recovery_tests;
 #[cfg(test)]
 mod tests;

@@ -146,6 +146,11 @@ impl Output {
         self.buffer.ensure(last.max(self.len))
     }
 
+    /// Forgets the segments, which have been kept elsewhere.
+    pub fn forget_segments(&mut self) {
+        self.segments = 0;
+    }
+
     /// Whether what is written from now on is dropped (`CLIENT REPLY OFF`).
     #[inline(always)]
     pub fn mute(&mut self, muted: bool) {

@@ -497,7 +497,39 @@ impl Executor {
     }
 }
 
+impl Turn {
+    /// Bytes that this turn has read; the session's total does not count them yet.
+    pub(super) fn read_bytes(&self) -> u64 {
+        self.read_bytes
+    }
+}
+
 impl Executor {
+    /// Takes up what a read has put behind the input of a turn whose owner died before it could
+    /// note that. `Ok(false)` if there was no room for so much.
+    pub(super) fn take_up_read(&mut self, turn: &mut Turn, read: u64) -> Result<bool, OutOfMemory> {
+        let room = if turn.large {
+            let block = self.arena.get(turn.session).input.get();
+            shm::alloc::block_size(&self.arena, block)
+        } else {
+            self.input.bytes().len() as u64
+        };
+        if read > room.saturating_sub(turn.length as u64) {
+            return Ok(false);
+        }
+        turn.length += read as usize;
+        turn.read_bytes += read;
+        if turn.large {
+            let (session, length) = (turn.session, turn.length as u32);
+            let mut tx = self.arena.begin();
+            tx.set(field!(session, Session.input_len), U32::from_native(length))?;
+            tx.commit(&turn.payload(&self.output));
+        } else {
+            self.publish(turn);
+        }
+        Ok(true)
+    }
+
     /// Keeps the input of a turn whose owner has died.
     pub(super) fn save_rest(&mut self, turn: &Turn) -> Result<(), OutOfMemory> {
         let mut tx = self.arena.begin();

@@ -293,7 +293,7 @@ impl Generation {
     /// The successor served for a moment and was fenced: its unfinished command is rolled back, and
     /// what it left is taken up.
     fn recover(&mut self) {
-        let in_doubt = match self.executor.recover() {
+        let in_doubt = match self.executor.recover(&mut self.poller) {
             Ok(in_doubt) => in_doubt,
             Err(e) => {
                 error!("this generation cannot serve on: {e}");
@@ -307,7 +307,7 @@ impl Generation {
         self.executor.state.apply_config();
         crate::logging::set_level(self.executor.state.config.loglevel());
         if let Some(slot) = in_doubt {
-            // Cut off in the midst of a read or a write.
+            // Cut off in the midst of a read or a write, and nobody knows how far that came.
             self.close(slot);
         }
         for slot in 0..self.poller.slots() {

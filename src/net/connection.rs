@@ -3,11 +3,12 @@
 use std::io::{self, IoSlice, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use handoff::counts::{ByteCounts, byte_counts};
 use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
 use nix::sys::socket::{AddressFamily, SockaddrLike, SockaddrStorage, getsockname};
 
-use crate::executor::Stream;
+use crate::executor::{Carried, Stream};
 
 /// A stream socket of either kind.
 #[derive(Debug)]
@@ -128,5 +129,10 @@ impl Stream for Connection {
     fn transmit_pieces(&mut self, pieces: &[&[u8]]) -> io::Result<usize> {
         let slices: Vec<IoSlice<'_>> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
         self.socket.write_vectored(&slices)
+    }
+
+    fn carried(&self) -> Option<Carried> {
+        let ByteCounts { read, written } = byte_counts(self.socket.as_fd()).ok()??;
+        Some(Carried { read, written })
     }
 }

@@ -96,6 +96,9 @@ fn bind_tcp(ip: IpAddr, port: u16, backlog: u32) -> Result<Listener, ListenerErr
             socket.set_only_v6(true)?;
         }
         socket.set_reuse_address(true)?;
+        // For connections, which inherit it: a byte sent as urgent is read as any other, so that
+        // what was read can be counted.
+        socket.set_out_of_band_inline(true)?;
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
         socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;

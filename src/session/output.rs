@@ -185,6 +185,11 @@ fn chunk_bytes(view: &View, chunk: Off<Chunk>) -> &[u8] {
     view.bytes(start, record.len.get().to_native() as usize)
 }
 
+/// Bytes of unsent output.
+pub fn len(view: &View, session: Off<Session>) -> u64 {
+    view.get(session).out_bytes.get().to_native()
+}
+
 /// Notes that `bytes` of the unsent output were sent; frees what is done with.
 pub fn advance(tx: &mut Tx<'_>, session: Off<Session>, bytes: u64) -> Result<(), OutOfMemory> {
     let record = tx.read(session);
