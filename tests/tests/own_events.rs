@@ -1,8 +1,5 @@
 //! What a client hears of its own commands, if it has subscribed to keyspace events (RESP3): the pushes
-//! stand before or behind the reply, just as in Redis.
-//!
-//! Left out are commands for which Redis puts the push into the midst of an array that it has begun to
-//! write (`docs/differences.md`).
+//! stand before the reply, behind it or in its midst, just as in Redis.
 
 use hotredis_tests::client::Client;
 use hotredis_tests::server::{Server, Setup};
@@ -175,6 +172,40 @@ const LINES: &[&str] = &[
     "TYPE nope",
     "OBJECT ENCODING nope",
     "STRLEN nope",
+    // Members taken at once: the reply begins behind the event, and ends before that of the deletion.
+    "SADD one x",
+    "SPOP one 0",
+    "SPOP one 5",
+    // Elements of a sorted set: the event is in the midst, behind what comes before the first one.
+    "ZADD z 1 a 2 b 3 c 4 d 5 e 6 f 7 g 8 h 9 i",
+    "ZPOPMIN z",
+    "ZPOPMAX z 0",
+    "ZPOPMAX z 1",
+    "BZPOPMIN z 0",
+    "BZPOPMAX z 0",
+    "ZMPOP 1 z MIN",
+    "BZMPOP 0 2 nope z MAX COUNT 2",
+    "ZPOPMIN z 10",
+    "ZADD z 1 a",
+    "BZPOPMAX z 0",
+    "ZPOPMIN z",
+    "ZMPOP 1 z MIN",
+    // A consumer is made when its reply has begun, however many streams there are.
+    "XADD st 10-1 f v",
+    "XADD st 10-2 f v",
+    "XADD su 10-1 f v",
+    "XGROUP CREATE st g 0",
+    "XGROUP CREATE su g 0",
+    "XREADGROUP GROUP g c COUNT 1 STREAMS st su > >",
+    "XREADGROUP GROUP g d STREAMS st su > 0",
+    "XREADGROUP GROUP g e NOACK STREAMS su >",
+    "XCLAIM st g f 0 9-9 10-1 10-2",
+    "XCLAIM st g h 0 10-1 JUSTID",
+    "XCLAIM st g i 0 9-9",
+    "XAUTOCLAIM st g j 0 0 COUNT 1",
+    "XDEL st 10-1",
+    "XAUTOCLAIM st g k 0 0 JUSTID",
+    "XAUTOCLAIM st g l 100000 0",
 ];
 
 /// Everything that comes up to the reply to an ECHO behind the command.

@@ -29,7 +29,10 @@ pub(super) fn serve<'a>(cx: &mut Cx<'a>, name: &'a [u8], after: Id) -> Result<bo
     if last <= group::position(&cx.tx, group).last {
         return Ok(false);
     }
-    let consumer = read::consumer(cx, name, group, reader.consumer)?;
+    let (consumer, is_new) = read::consumer(cx, group, reader.consumer)?;
+    if is_new {
+        read::tell_new_consumer(cx, name)?;
+    }
     read::start_streams(&mut cx.reply, 1);
     read::start_stream(&mut cx.reply, name);
     let to = To { group, consumer: (!reader.no_ack).then_some(consumer), now: cx.now_ms() };

@@ -178,18 +178,45 @@ struct Claimer<'a> {
     group: Off<Group>,
     name: &'a [u8],
     consumer: Option<Off<Consumer>>,
+    /// Whether the consumer is new. Its event comes within the reply, behind the header.
+    is_new: bool,
 }
 
-impl Claimer<'_> {
+impl<'a> Claimer<'a> {
+    fn new(key: &'a [u8], group: Off<Group>, name: &'a [u8]) -> Claimer<'a> {
+        Claimer { key, group, name, consumer: None, is_new: false }
+    }
+
     fn consumer(&mut self, cx: &mut Cx<'_>) -> Result<Off<Consumer>, Fail> {
         match self.consumer {
             Some(consumer) => Ok(consumer),
             None => {
-                let consumer = read::consumer(cx, self.key, self.group, self.name)?;
-                self.consumer = Some(consumer);
+                let (consumer, is_new) = read::consumer(cx, self.group, self.name)?;
+                (self.consumer, self.is_new) = (Some(consumer), is_new);
                 Ok(consumer)
             }
         }
+    }
+
+    /// Writes the claimed entries, and tells of the consumer if it is new.
+    fn reply(
+        &self,
+        cx: &mut Cx<'_>,
+        stream: Off<Stream>,
+        claimed: &[Id],
+        just_id: bool,
+    ) -> Outcome {
+        cx.reply.array(claimed.len());
+        if self.is_new {
+            read::tell_new_consumer(cx, self.key)?;
+        }
+        for &id in claimed {
+            match entries::find(&cx.tx, stream, id) {
+                Some(entry) if !just_id => reply::entry(&mut cx.reply, &entry),
+                _ => reply::id(&mut cx.reply, id),
+            }
+        }
+        Ok(())
     }
 }
 
@@ -209,7 +236,7 @@ pub fn xclaim(cx: &mut Cx<'_>) -> Outcome {
         position.last = options.last;
         group::set_position(&mut cx.tx, group, position)?;
     }
-    let mut claimer = Claimer { key: key.name, group, name: cx.arg(3), consumer: None };
+    let mut claimer = Claimer::new(key.name, group, cx.arg(3));
     let mut claimed = Vec::new();
     for id in ids {
         let dirty = cx.dirty;
@@ -219,8 +246,7 @@ pub fn xclaim(cx: &mut Cx<'_>) -> Outcome {
         is_moved &= cx.dirty == dirty;
     }
     cx.dirty += u64::from(is_moved);
-    reply_claimed(cx, stream, &claimed, options.just_id);
-    Ok(())
+    claimer.reply(cx, stream, &claimed, options.just_id)
 }
 
 /// Claims one entry; says whether it did. An entry that is gone is not pending any more.
@@ -260,16 +286,6 @@ fn claim(
     Ok(true)
 }
 
-fn reply_claimed(cx: &mut Cx<'_>, stream: Off<Stream>, claimed: &[Id], just_id: bool) {
-    cx.reply.array(claimed.len());
-    for &id in claimed {
-        match entries::find(&cx.tx, stream, id) {
-            Some(entry) if !just_id => reply::entry(&mut cx.reply, &entry),
-            _ => reply::id(&mut cx.reply, id),
-        }
-    }
-}
-
 /// Entries that `XAUTOCLAIM` looks at for each one that it may claim.
 const ATTEMPTS: usize = 10;
 
@@ -295,7 +311,7 @@ pub fn xautoclaim(cx: &mut Cx<'_>) -> Outcome {
     }
     let group = group_of(cx, &key, cx.arg(2))?;
     let (stream, group) = group.ok_or_else(|| no_group(cx.arg(1), cx.arg(2)))?;
-    let mut claimer = Claimer { key: key.name, group, name: cx.arg(3), consumer: None };
+    let mut claimer = Claimer::new(key.name, group, cx.arg(3));
     let (mut claimed, mut deleted, now) = (Vec::new(), Vec::new(), cx.now_ms());
     // One more is where the next call may go on.
     let found = group::pending_from(&cx.tx, group::pending(group), start);
@@ -326,7 +342,7 @@ pub fn xautoclaim(cx: &mut Cx<'_>) -> Outcome {
     }
     cx.reply.array(3);
     reply::id(&mut cx.reply, next.unwrap_or(Id::MIN));
-    reply_claimed(cx, stream, &claimed, just_id);
+    claimer.reply(cx, stream, &claimed, just_id)?;
     cx.reply.array(deleted.len());
     deleted.into_iter().for_each(|id| reply::id(&mut cx.reply, id));
     Ok(())

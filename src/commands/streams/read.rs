@@ -174,16 +174,13 @@ fn read(cx: &mut Cx<'_>, of_group: bool) -> Outcome {
     }
     // How many streams have something is known at the end: what is read of one may leave nothing
     // for the next, which may be the same one.
-    let mut replies = Vec::new();
-    let mut served = 0;
+    let (mut replies, mut served) = (Served::default(), 0);
     for (number, wanted) in wanted.iter().enumerate() {
-        let mut reply = Reply::new(&mut replies, cx.protocol());
-        served += usize::from(serve(cx, &mut reply, &request, number, *wanted)?);
+        served += usize::from(serve(cx, &mut replies, &request, number, *wanted)?);
     }
     if served > 0 {
         start_streams(&mut cx.reply, served);
-        cx.reply.raw(&replies);
-        return Ok(());
+        return replies.send(cx);
     }
     match request.block {
         Some(_) => wait(cx, &request, &wanted),
@@ -222,16 +219,42 @@ pub fn start_stream<S: Sink + ?Sized>(reply: &mut Reply<'_, S>, key: &[u8]) {
     reply.bulk(key);
 }
 
+/// What was read so far, while the number of streams is still unknown.
+#[derive(Default)]
+struct Served<'a> {
+    /// The parts of the reply.
+    bytes: Vec<u8>,
+    /// The keys for which a consumer was made, each with how many bytes stand before its event:
+    /// Redis makes the consumer when it has named the stream.
+    new_consumers: Vec<(usize, &'a [u8])>,
+}
+
+impl Served<'_> {
+    /// Writes the parts, and tells of the consumers.
+    fn send(&self, cx: &mut Cx<'_>) -> Outcome {
+        let mut sent = 0;
+        for &(at, key) in &self.new_consumers {
+            cx.reply.raw(&self.bytes[sent..at]);
+            tell_new_consumer(cx, key)?;
+            sent = at;
+        }
+        cx.reply.raw(&self.bytes[sent..]);
+        Ok(())
+    }
+}
+
 /// Reads the stream of that number, if there is something; says whether there was.
-fn serve<'a, S: Sink + ?Sized>(
+fn serve<'a>(
     cx: &mut Cx<'a>,
-    reply: &mut Reply<'_, S>,
+    served: &mut Served<'a>,
     request: &Request<'a>,
     number: usize,
     wanted: Wanted,
 ) -> Result<bool, Fail> {
     let key = cx.read(cx.arg(request.first_key + number))?;
     let Some(stream) = stream_of(cx, &key)? else { return Ok(false) };
+    let mut reply = Reply::new(&mut served.bytes, cx.protocol());
+    let reply = &mut reply;
     let Some(reader) = request.reader else {
         let Wanted::After(after) = wanted else { return Ok(false) };
         if !has_after(cx, stream, after) {
@@ -246,9 +269,12 @@ fn serve<'a, S: Sink + ?Sized>(
     if wanted == Wanted::New && !has_after(cx, stream, last) {
         return Ok(false);
     }
-    let consumer = consumer(cx, key.name, group, reader.consumer)?;
+    let (consumer, is_new) = consumer(cx, group, reader.consumer)?;
     cx.dirty += 1;
     start_stream(reply, key.name);
+    if is_new {
+        served.new_consumers.push((reply.sink().len(), key.name));
+    }
     let now = cx.now_ms();
     match wanted {
         Wanted::New => {
@@ -267,22 +293,27 @@ pub fn has_after(cx: &Cx<'_>, stream: Off<Stream>, after: Id) -> bool {
     entries::last(&cx.tx, stream).is_some_and(|entry| entry.id > after)
 }
 
-/// The consumer of that name, which is made if it is not there; notes that it was heard of.
+/// The consumer of that name, which is made if it is not there, and whether it is new; notes that it
+/// was heard of. Of a new one the caller tells ([`tell_new_consumer`]), where its reply has got to
+/// the point at which Redis does.
 pub fn consumer(
     cx: &mut Cx<'_>,
-    key: &[u8],
     group: Off<Group>,
     name: &[u8],
-) -> Result<Off<Consumer>, Fail> {
+) -> Result<(Off<Consumer>, bool), Fail> {
     let now = cx.now_ms();
     if let Some(consumer) = group::find_consumer(&cx.tx, group, name) {
         group::set_seen(&mut cx.tx, consumer, now)?;
-        return Ok(consumer);
+        return Ok((consumer, false));
     }
     let consumer = group::create_consumer(&mut cx.tx, group, name, now)?;
     cx.dirty += 1;
-    cx.notify(class::STREAM, "xgroup-createconsumer", key)?;
-    Ok(consumer)
+    Ok((consumer, true))
+}
+
+/// Tells of a consumer that reading or claiming has made.
+pub fn tell_new_consumer(cx: &mut Cx<'_>, key: &[u8]) -> Outcome {
+    cx.notify(class::STREAM, "xgroup-createconsumer", key)
 }
 
 /// Writes the entries with greater ids, `count` at most.

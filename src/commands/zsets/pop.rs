@@ -4,6 +4,7 @@ use super::remove::remove_ranks;
 use super::*;
 use crate::commands::arguments::{self, PopFirst};
 use crate::keyspace::EntryView;
+use crate::proto::reply::{Reply, Sink};
 
 /// Which end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,24 +98,15 @@ pub(super) fn zmpop(cx: &mut Cx<'_>) -> Outcome {
 /// call it as well, whether the key was there at once or became ready later.
 pub fn pop(cx: &mut Cx<'_>, key: &mut Key<'_>, end: End, count: u64, shape: Shape) -> Outcome {
     let Some(found) = key.found else { return Ok(()) };
+    let len = reader_of(cx, key)?.map_or(0, |zset| zset.len());
+    let count = count.min(len);
+    start(&mut cx.reply, key.name, count as usize, shape);
+    // A client that hears of its own keys gets the event within the reply: Redis tells of it when
+    // it has taken the first element.
+    cx.notify(class::ZSET, end.event(), key.name)?;
     let entry = EntryView::new(&cx.tx, found.entry);
     let zset = Reader::of(&entry).ok_or(error::WRONG_TYPE)?;
-    let len = zset.len();
-    let count = count.min(len);
     let reply = &mut cx.reply;
-    match shape {
-        Shape::Flat => reply.array(count as usize * 2),
-        Shape::Pairs => reply.array(count as usize),
-        Shape::KeyFlat => {
-            reply.array(count as usize * 2 + 1);
-            reply.bulk(key.name);
-        }
-        Shape::KeyPairs => {
-            reply.array(2);
-            reply.bulk(key.name);
-            reply.array(count as usize);
-        }
-    }
     let ranks = match end {
         End::Min => 0..count,
         End::Max => len - count..len,
@@ -128,9 +120,25 @@ pub fn pop(cx: &mut Cx<'_>, key: &mut Key<'_>, end: End, count: u64, shape: Shap
         reply.double(element.score);
     }
     let gone = remove_ranks(cx, key, first, count)?;
-    cx.notify(class::ZSET, end.event(), key.name)?;
     drop_if(cx, key, gone)?;
     cx.changed(key.name)?;
     cx.dirty += count - 1;
     Ok(())
+}
+
+/// Begins the reply of a pop that takes so many elements: all that stands before the first one.
+fn start<S: Sink + ?Sized>(reply: &mut Reply<'_, S>, key: &[u8], count: usize, shape: Shape) {
+    match shape {
+        Shape::Flat => reply.array(count * 2),
+        Shape::Pairs => reply.array(count),
+        Shape::KeyFlat => {
+            reply.array(count * 2 + 1);
+            reply.bulk(key);
+        }
+        Shape::KeyPairs => {
+            reply.array(2);
+            reply.bulk(key);
+            reply.array(count);
+        }
+    }
 }
