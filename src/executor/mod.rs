@@ -21,6 +21,7 @@ pub mod clients;
 mod cx;
 pub mod dispatch;
 pub mod events;
+mod input;
 pub mod limits;
 pub mod output;
 pub mod peers;

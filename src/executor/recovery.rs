@@ -101,7 +101,7 @@ impl Executor {
         let mut noted = record.total_in.get().to_native();
         match (what, turn.filter(|turn| turn.session == session)) {
             (InFlight::Read, Some(turn)) => {
-                noted += turn.read_bytes();
+                noted += turn.read_bytes;
                 let read = carried.read.checked_sub(noted)?;
                 self.take_up_read(turn, read).ok()?.then_some(0)
             }
