@@ -45,6 +45,22 @@ impl Executor {
         Ok(room as usize)
     }
 
+    /// Notes what a read has put behind the input.
+    #[inline(always)]
+    pub(super) fn note_read(&mut self, turn: &mut Turn, read: usize) -> Result<(), OutOfMemory> {
+        turn.length += read;
+        turn.read_bytes += read as u64;
+        if turn.large {
+            let (session, length) = (turn.session, turn.length as u32);
+            let mut tx = self.arena.begin();
+            tx.set(field!(session, Session.input_len), U32::from_native(length))?;
+            tx.commit(&turn.payload(&self.output));
+        } else {
+            self.publish(turn);
+        }
+        Ok(())
+    }
+
     /// Takes up what a read has put behind the input of a turn whose owner died before it could
     /// note that. `Ok(false)` if there was no room for so much.
     pub(super) fn take_up_read(&mut self, turn: &mut Turn, read: u64) -> Result<bool, OutOfMemory> {
@@ -57,16 +73,7 @@ impl Executor {
         if read > room.saturating_sub(turn.length as u64) {
             return Ok(false);
         }
-        turn.length += read as usize;
-        turn.read_bytes += read;
-        if turn.large {
-            let (session, length) = (turn.session, turn.length as u32);
-            let mut tx = self.arena.begin();
-            tx.set(field!(session, Session.input_len), U32::from_native(length))?;
-            tx.commit(&turn.payload(&self.output));
-        } else {
-            self.publish(turn);
-        }
+        self.note_read(turn, read as usize)?;
         Ok(true)
     }
 

@@ -19,7 +19,7 @@
 use std::io::ErrorKind;
 use std::ops::ControlFlow;
 
-use shm::{Arena, I64, Off, OutOfMemory, Tx, U32, U64, field};
+use shm::{Arena, I64, Off, OutOfMemory, Tx, U64, field};
 
 use super::args::Args;
 use super::cx::Cx;
@@ -247,16 +247,7 @@ impl Executor {
                 return Ok(Served::Close);
             }
         };
-        turn.length += read;
-        turn.read_bytes += read as u64;
-        if turn.large {
-            let (session, length) = (turn.session, turn.length as u32);
-            let mut tx = self.arena.begin();
-            tx.set(field!(session, Session.input_len), U32::from_native(length))?;
-            tx.commit(&turn.payload(&self.output));
-        } else {
-            self.publish(turn);
-        }
+        self.note_read(turn, read)?;
         self.landed();
         if turn.large && self.exceeds_input_limit(turn, turn.decoder.waiting(turn.length as u64)) {
             return Ok(Served::Close);

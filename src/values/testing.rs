@@ -119,6 +119,11 @@ pub struct Held<V> {
 /// What all keys should hold, by their numbers.
 pub type Model<V> = BTreeMap<u8, Held<V>>;
 
+/// What the model has of a key that the arena has.
+pub fn value<V>(model: &mut Model<V>, key: u8) -> &mut V {
+    &mut model.get_mut(&key).expect("the model has the key").value
+}
+
 /// Reads all keys back.
 pub fn read<V>(view: &View, value: impl Fn(&EntryView<'_>) -> V) -> Model<V> {
     let mut model = Model::new();

@@ -13,7 +13,7 @@ use self::options::Options;
 use self::pattern::Pattern;
 use super::errors::c_string;
 use super::key_search;
-use super::spec::{CommandSpec, acl, anywhere, at, cmd, flag, key};
+use super::spec::{CommandSpec, KeySpec, acl, anywhere, at, cmd, flag, key};
 use crate::executor::{Cx, Fail, Key, Outcome, class, dispatch, error};
 use crate::keyspace::entry::Identity;
 use crate::keyspace::{Found, Kind, Type};
@@ -24,6 +24,12 @@ use crate::values::list::{self, Limits, List};
 use crate::values::set::Set;
 use crate::values::zset::{self, Reader};
 
+/// The keys that elements are sorted by, or replaced with.
+const BY_OR_GET: KeySpec = anywhere().flags(key::RO | key::ACCESS).notes(
+    "For the optional BY/GET keyword. It is marked 'unknown' because the key names derive from the \
+     content of the key we sort",
+);
+
 /// The rows of this family.
 pub static COMMANDS: &[CommandSpec] = &[
     cmd("sort", -2, sort)
@@ -31,10 +37,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         .acl(acl::SET | acl::SORTEDSET | acl::LIST | acl::DANGEROUS)
         .keys(&[
             at(1).flags(key::RO | key::ACCESS),
-            anywhere().flags(key::RO | key::ACCESS).notes(
-                "For the optional BY/GET keyword. It is marked 'unknown' because the key names \
-                 derive from the content of the key we sort",
-            ),
+            BY_OR_GET,
             anywhere().flags(key::OW | key::UPDATE).notes(
                 "For the optional STORE keyword. It is marked 'unknown' because the keyword can \
                  appear anywhere in the argument array",
@@ -44,13 +47,7 @@ pub static COMMANDS: &[CommandSpec] = &[
     cmd("sort_ro", -2, sort_ro)
         .flags(flag::READONLY)
         .acl(acl::SET | acl::SORTEDSET | acl::LIST | acl::DANGEROUS)
-        .keys(&[
-            at(1).flags(key::RO | key::ACCESS),
-            anywhere().flags(key::RO | key::ACCESS).notes(
-                "For the optional BY/GET keyword. It is marked 'unknown' because the key names \
-                 derive from the content of the key we sort",
-            ),
-        ])
+        .keys(&[at(1).flags(key::RO | key::ACCESS), BY_OR_GET])
         .get_keys(key_search::of_sort_ro),
 ];
 

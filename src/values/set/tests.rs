@@ -100,7 +100,7 @@ struct World<'t, 'a> {
 impl World<'_, '_> {
     /// What the model has of a key that the arena has.
     fn plain(&mut self, key: u8) -> &mut Plain {
-        &mut self.model.get_mut(&key).expect("the model has the key").value
+        testing::value(self.model, key)
     }
 
     fn add(&mut self, key: u8, member: &[u8], most_ints: u64) -> Result<(), OutOfMemory> {

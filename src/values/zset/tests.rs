@@ -113,7 +113,7 @@ struct World<'t, 'a> {
 impl World<'_, '_> {
     /// What the model has of a key that the arena has.
     fn plain(&mut self, key: u8) -> &mut Plain {
-        &mut self.model.get_mut(&key).expect("the model has the key").value
+        testing::value(self.model, key)
     }
 
     /// Takes over an entry that was made anew, and removes a key without elements.
