@@ -35,9 +35,10 @@ use crate::fds::{ControlBuffer, receive_message, send_message};
 use crate::link::Link;
 
 pub use messages::{
-    Abort, Check, CheckOutcome, CheckReport, GenerationToKeeper, Goodbye, KeeperToGeneration,
-    Outcome, Phase, Progress, Ready, Release, Serving, Shutdown, Start, StartFailed, Status,
-    StatusReport, Stopping, Succeed, Upgrade, UpgradeFailed,
+    Abort, Check, CheckOutcome, CheckReport, GenerationToKeeper, GoBack, GoBackFailed, Goodbye,
+    KeeperToGeneration, Outcome, Phase, Probation, Progress, Ready, Release, Returned, Serving,
+    Shutdown, Start, StartFailed, Status, StatusReport, Stopping, Succeed, TakeBack, Upgrade,
+    UpgradeFailed,
 };
 
 /// Version of the keeper channel that this build speaks.

@@ -118,6 +118,38 @@ pub struct Release {
     pub upgrade: u64,
 }
 
+/// To the predecessor instead of [`Release`]: hold everything for a while yet, and take the arena
+/// back if the successor dies, hangs, or [is told to](TakeBack).
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Probation {
+    /// Number of the upgrade.
+    pub upgrade: u64,
+    /// How long, from now, in milliseconds.
+    pub length_ms: u64,
+    /// Milliseconds without a tick after which the successor counts as hung.
+    pub hang_ms: u64,
+}
+
+/// To the generation that serves while its predecessor stands by: give the arena back to it, then
+/// exit.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct GoBack {
+    /// Number of the upgrade that is undone.
+    pub upgrade: u64,
+    /// Why, for the log.
+    pub reason: String,
+}
+
+/// To a predecessor that stands by: the successor does not give the arena back itself. Kill it, and
+/// take the arena.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct TakeBack {
+    /// Number of the upgrade that is undone.
+    pub upgrade: u64,
+    /// Why, for the log.
+    pub reason: String,
+}
+
 /// Generation 1 serves. Successors say [`Serving`] instead.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Ready {
@@ -241,6 +273,33 @@ pub struct Goodbye {
     pub upgrade: u64,
 }
 
+/// The predecessor, which stood by, owns the arena again and serves.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Returned {
+    /// Number of the upgrade that is undone.
+    pub upgrade: u64,
+    /// Its number.
+    pub generation: u64,
+    /// What happened and why.
+    pub reason: String,
+    /// Whether the successor gave the arena back itself; else it was fenced.
+    pub given: bool,
+    /// From the last command of the successor to the end of the first tick, in microseconds; 0 if
+    /// the successor was fenced.
+    pub freeze_us: u64,
+    /// Client connections that it serves.
+    pub connections: u64,
+}
+
+/// From the generation that serves: it was told to [go back](GoBack), cannot, and serves on.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct GoBackFailed {
+    /// Number of the upgrade that was to be undone.
+    pub upgrade: u64,
+    /// What happened and why.
+    pub reason: String,
+}
+
 /// The serving generation is about to exit on purpose (`SHUTDOWN`, a signal): its exit is no crash.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Stopping {
@@ -339,6 +398,9 @@ direction! {
         7 => Status,
         8 => Outcome,
         9 => Release,
+        10 => Probation,
+        11 => GoBack,
+        12 => TakeBack,
     }
 }
 
@@ -354,5 +416,7 @@ direction! {
         107 => Stopping,
         108 => CheckReport,
         109 => StatusReport,
+        110 => Returned,
+        111 => GoBackFailed,
     }
 }
