@@ -191,7 +191,7 @@ impl Fenced {
     /// [`ExecutorLock`]): the process of the executor has ended, with all its threads. Marks the
     /// word, so that the next generation of that parity can take the lock.
     pub(crate) fn by_exit(
-        process: &dyn SuccessorProcess,
+        process: &dyn OtherProcess,
         word: &AtomicU32,
         generation: Generation,
     ) -> Option<Self> {
@@ -210,8 +210,8 @@ impl Fenced {
     }
 }
 
-/// The process of a successor, as far as its predecessor needs it.
-pub trait SuccessorProcess {
+/// The process at the other end of a handoff, as far as this one needs it.
+pub trait OtherProcess {
     /// Its process id, which HELLO has to name.
     fn pid(&self) -> u32;
 
@@ -255,7 +255,7 @@ impl ProcessHandle {
     }
 }
 
-impl SuccessorProcess for ProcessHandle {
+impl OtherProcess for ProcessHandle {
     fn pid(&self) -> u32 {
         self.pid
     }
@@ -290,7 +290,7 @@ impl SuccessorProcess for ProcessHandle {
 /// [`FenceError::StillAlive`] if the kernel has not confirmed it within `timeout`: ownership must
 /// not change then. The call may be repeated.
 pub fn fence(
-    process: &dyn SuccessorProcess,
+    process: &dyn OtherProcess,
     word: &AtomicU32,
     generation: Generation,
     timeout: Duration,

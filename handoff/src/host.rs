@@ -90,9 +90,24 @@ pub trait PredecessorHost: SharedWords {
     fn quiesce(&mut self) -> Result<Quiesced, HostError>;
 }
 
+/// A process that receives client sockets.
+pub trait SocketHolder {
+    /// Take a client socket, which is non-blocking, close-on-exec and has the ticket's cookie.
+    /// Register it for reading; do not read yet. A successor may get one after
+    /// [`prepare`](SuccessorHost::prepare), too.
+    ///
+    /// # Errors
+    /// Fails the attempt.
+    fn socket(&mut self, ticket: Ticket, fd: OwnedFd) -> Result<(), HostError>;
+
+    /// That connection, taken before, has been closed by the other side: deregister the duplicate
+    /// and close it. No `shutdown`.
+    fn closed(&mut self, ticket: Ticket);
+}
+
 /// The side that takes over. Until the take it may read only messages and the words above: all
 /// the rest of the arena changes under it.
-pub trait SuccessorHost: SharedWords {
+pub trait SuccessorHost: SharedWords + SocketHolder {
     /// Whether this binary can take over from that predecessor. The default wants equal
     /// fingerprints.
     ///
@@ -113,17 +128,6 @@ pub trait SuccessorHost: SharedWords {
     /// # Errors
     /// Fails the attempt.
     fn listeners(&mut self, listeners: Vec<(Vec<u8>, OwnedFd)>) -> Result<(), HostError>;
-
-    /// Take a client socket, which is non-blocking, close-on-exec and has the ticket's cookie.
-    /// Register it for reading; do not read yet. May also come after [`prepare`](Self::prepare).
-    ///
-    /// # Errors
-    /// Fails the attempt.
-    fn socket(&mut self, ticket: Ticket, fd: OwnedFd) -> Result<(), HostError>;
-
-    /// That connection, taken before, has been closed by the predecessor: deregister the
-    /// duplicate and close it. No `shutdown`.
-    fn closed(&mut self, ticket: Ticket);
 
     /// Everything has arrived: pre-fault, empty the poll, and
     /// [acquire the executor lock](ExecutorLock::acquire) of the generation in `welcome`, whose
@@ -171,8 +175,11 @@ pub enum Status {
     /// waiting on the link alone. The server's poll would go on reporting sockets that the
     /// successor serves; left alone, it keeps every event for the case that this side resumes.
     Frozen,
-    /// The successor serves. Exit without touching the arena or any connection.
+    /// The successor serves. Touch neither the arena nor any connection: either
+    /// [stand by](crate::predecessor::Predecessor::stand_by), or exit.
     Served(Summary),
+    /// The predecessor that stood by while this generation served has left: it is alone now.
+    Released,
     /// The attempt is over.
     Failed(Failure),
 }

@@ -13,7 +13,7 @@
 //! | [`fds`], [`wire`], [`message`], [`link`] | descriptors, framing, messages, the socket |
 //! | [`sockets`] | which sockets each side holds |
 //! | [`host`] | the traits that a server implements, and what it is told |
-//! | [`predecessor`], [`successor`] | the two state machines |
+//! | [`predecessor`], [`successor`], [`standby`] | the state machines: who gives, who takes, who stands by |
 //! | [`keeper_channel`] | what a generation and its keeper tell each other |
 //! | [`cookie`], [`counts`], [`rlimit`], [`clock`] | small views of the system |
 //!
@@ -26,6 +26,7 @@ pub mod counts;
 pub mod error;
 pub mod fds;
 pub mod fence;
+mod held;
 pub mod host;
 pub mod keeper_channel;
 pub mod link;
@@ -36,5 +37,6 @@ pub mod predecessor;
 mod reason;
 pub mod rlimit;
 pub mod sockets;
+pub mod standby;
 pub mod successor;
 pub mod wire;

@@ -174,6 +174,13 @@ pub struct Serving {
     pub connections: u32,
 }
 
+/// The successor stops on purpose while its predecessor stands by: nothing is to be taken back.
+#[derive(Archive, Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
+pub struct Stopping {
+    /// Why, for people.
+    pub cause: String,
+}
+
 /// The predecessor needs nothing more and is about to exit.
 #[derive(Archive, Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
 pub struct Goodbye {
@@ -207,6 +214,7 @@ pub enum Message {
     Serving(Serving),
     Goodbye(Goodbye),
     Abort(Abort),
+    Stopping(Stopping),
 }
 
 impl Message {
@@ -229,6 +237,7 @@ impl Message {
             Self::Serving(_) => "SERVING",
             Self::Goodbye(_) => "GOODBYE",
             Self::Abort(_) => "ABORT",
+            Self::Stopping(_) => "STOPPING",
         }
     }
 }

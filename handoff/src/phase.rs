@@ -23,6 +23,8 @@ pub enum Phase {
     Serve,
     /// The successor did not make it and is being killed.
     Fence,
+    /// Step 6: the predecessor stands by.
+    Probation,
     /// Over, one way or the other.
     Over,
 }
@@ -39,6 +41,7 @@ impl fmt::Display for Phase {
             Self::Offer => "waiting for the offer to be taken",
             Self::Serve => "waiting for the successor's first tick",
             Self::Fence => "fencing the successor",
+            Self::Probation => "the predecessor stood by",
             Self::Over => "over",
         })
     }

@@ -6,6 +6,7 @@
 
 mod ownership;
 mod transfer;
+mod watched;
 mod window;
 
 use std::os::fd::{AsFd, BorrowedFd};
@@ -14,7 +15,7 @@ use std::time::Duration;
 use crate::clock::{Clock, MonotonicClock, nanos};
 use crate::error::{HandoffError, LinkError, Phase};
 use crate::fds::MAX_FDS_PER_MESSAGE;
-use crate::fence::SuccessorProcess;
+use crate::fence::OtherProcess;
 use crate::host::{Failure, PredecessorHost, Progress, Recovery, Status, Summary, Wake};
 use crate::link::{Link, Received};
 use crate::message::{
@@ -25,6 +26,8 @@ use crate::reason::{ended_by_peer, unexpected, violation};
 use crate::rlimit::{DESCRIPTOR_RESERVE, descriptor_limit};
 use crate::sockets::Ledger;
 use window::Window;
+
+pub(crate) use ownership::{kill, say_serving, wait_for_death};
 
 /// Messages taken from the link in one step.
 const MESSAGES_PER_STEP: usize = 32;
@@ -89,14 +92,28 @@ enum State {
     Taken,
     /// For the kernel to say that the successor's executor is gone.
     Fencing { reason: HandoffError, phase: Phase },
+    /// This generation serves, and the one before it stands by: news of sockets goes on being sent,
+    /// until it leaves or [is given the arena back](Predecessor::give_back).
+    Watched,
     /// The attempt is over, and this is what it meant.
     Over(Recovery),
+}
+
+/// What a machine works with: its end of the link, the process at the other end, and who gives to
+/// whom.
+pub(crate) struct Ends {
+    pub(crate) link: Link,
+    pub(crate) process: Box<dyn OtherProcess>,
+    pub(crate) clock: Box<dyn Clock>,
+    pub(crate) identity: Identity,
+    pub(crate) from: Generation,
+    pub(crate) to: Generation,
 }
 
 /// One attempt to hand over. A new one is made for the next attempt, whatever came of this one.
 pub struct Predecessor {
     link: Link,
-    process: Box<dyn SuccessorProcess>,
+    process: Box<dyn OtherProcess>,
     clock: Box<dyn Clock>,
     limits: PredecessorLimits,
     identity: Identity,
@@ -126,7 +143,7 @@ impl Predecessor {
     /// if the limit cannot be read.
     pub fn new(
         link: Link,
-        process: Box<dyn SuccessorProcess>,
+        process: Box<dyn OtherProcess>,
         generation: Generation,
         identity: Identity,
         limits: PredecessorLimits,
@@ -140,7 +157,7 @@ impl Predecessor {
     /// As [`new`](Self::new).
     pub fn with_clock(
         link: Link,
-        process: Box<dyn SuccessorProcess>,
+        process: Box<dyn OtherProcess>,
         generation: Generation,
         identity: Identity,
         limits: PredecessorLimits,
@@ -150,28 +167,42 @@ impl Predecessor {
             .next()
             .ok_or_else(|| HandoffError::Cancelled("this is the last generation".into()))?;
         let allowed = descriptor_limit().map_err(crate::error::DescriptorLimitError::from)?;
+        let ends = Ends { link, process, clock, identity, from: generation, to };
+        let window = Window::new(allowed);
+        Ok(Self::in_state(ends, State::AwaitHello, limits.hello, Ledger::new(0), window, limits))
+    }
+
+    fn in_state(
+        ends: Ends,
+        state: State,
+        limit: Duration,
+        ledger: Ledger,
+        window: Window,
+        limits: PredecessorLimits,
+    ) -> Self {
+        let Ends { link, process, clock, identity, from, to } = ends;
         let started_ns = clock.now_ns();
-        let deadline_ns = started_ns.saturating_add(nanos(limits.hello));
-        Ok(Self {
+        let deadline_ns = started_ns.saturating_add(nanos(limit));
+        Self {
             link,
             process,
             clock,
             limits,
             identity,
-            from: generation,
+            from,
             to,
             successor: Identity::default(),
-            state: State::AwaitHello,
-            ledger: Ledger::new(0),
-            window: Window::new(allowed),
+            state,
+            ledger,
+            window,
             listeners: 0,
             expected: 0,
             started_ns,
             deadline_ns,
-            limit: limits.hello,
+            limit,
             wake: Wake::Link { deadline_ns },
             unread: false,
-        })
+        }
     }
 
     /// A connection was accepted while this attempt runs. To be told at once.
@@ -281,6 +312,10 @@ impl Predecessor {
             (State::Offered | State::Taken, Message::Serving(serving)) => {
                 return self.on_serving(host, &serving).map(Some);
             }
+            (State::Watched, Message::Goodbye(_)) => {
+                self.finish(Recovery::Resume);
+                return Ok(Some(Status::Released));
+            }
             (_, other) => return Err(unexpected(phase, &other)),
         }
         Ok(None)
@@ -335,7 +370,6 @@ impl Predecessor {
         serving: &Serving,
     ) -> Result<Status, HandoffError> {
         self.confirm_taken(host, serving)?;
-        self.say_goodbye();
         let summary = Summary {
             from: self.from,
             to: self.to,
@@ -366,6 +400,7 @@ impl Predecessor {
                 }
                 self.send_slice(host)?;
             }
+            State::Watched => self.send_slice(host)?,
             State::Offered | State::Taken => return Ok(Status::Frozen),
             State::Fencing { .. } | State::Over(_) => {}
         }
@@ -418,6 +453,7 @@ impl Predecessor {
             State::Offered => Phase::Offer,
             State::Taken => Phase::Serve,
             State::Fencing { .. } => Phase::Fence,
+            State::Watched => Phase::Probation,
             State::Over(_) => Phase::Over,
         }
     }

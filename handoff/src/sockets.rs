@@ -98,6 +98,16 @@ impl Ledger {
         Self { sent, cursor: Some(0), ..Self::default() }
     }
 
+    /// A ledger whose reader holds these, told by another way.
+    pub(crate) fn of_told(sent: TicketSet) -> Self {
+        Self { sent, ..Self::default() }
+    }
+
+    /// The sockets that the other side holds once it has received everything that was sent.
+    pub(crate) fn into_told(self) -> TicketSet {
+        self.sent
+    }
+
     /// A connection was accepted.
     pub(crate) fn accepted(&mut self, ticket: Ticket) {
         // Whoever was in this slot before is gone, told or not.

@@ -2,28 +2,26 @@
 //!
 //! Before it owns the arena this side has nothing else to do, so it blocks, with a deadline at
 //! every step. The order of calls is [`receive`](Successor::receive), [`take`](Successor::take),
-//! the server's first tick, [`serving`](Successor::serving). Between OFFER and the take nothing
-//! grows with sockets or data.
+//! [`watched`](Successor::watched), the server's first tick,
+//! [`say_serving`](Predecessor::say_serving). Between OFFER and the take nothing grows with sockets or
+//! data.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
-
 use crate::clock::{Clock, MonotonicClock, nanos};
-use crate::cookie::socket_cookie;
 use crate::error::{DescriptorLimitError, HandoffError, LinkError, Phase};
-use crate::fence::{ExecutorLock, holder};
+use crate::fence::{ExecutorLock, OtherProcess, holder};
+use crate::held::{Held, News};
 use crate::host::SuccessorHost;
 use crate::link::{Link, Readiness, Received};
 use crate::message::{
-    Ack, Closed, Freeze, Hello, Identity, Listeners, Message, Offer, PROTOCOL_MAX, PROTOCOL_MIN,
-    PrecopyDone, Ready, Serving, SetDigest, Sockets, Ticket, Welcome,
+    Ack, Freeze, Hello, Identity, Listeners, Message, Offer, PROTOCOL_MAX, PROTOCOL_MIN,
+    PrecopyDone, Ready, Welcome,
 };
 use crate::owner::{Generation, OwnerWord};
+use crate::predecessor::{Ends, Predecessor, PredecessorLimits};
 use crate::reason::{ended_by_peer, host_failed, last_word, unexpected, violation};
 use crate::rlimit::{ensure_descriptor_limit, open_descriptors};
-use crate::sockets::TicketSet;
 
 /// How long a successor waits at each step.
 #[derive(Debug, Clone, Copy)]
@@ -69,23 +67,13 @@ pub struct Offered {
     pub predecessor: Identity,
 }
 
-/// What the predecessor's end says after SERVING.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Farewell {
-    /// Nothing yet.
-    NotYet,
-    /// It has let go of everything: by GOODBYE, or by its end.
-    Gone,
-}
-
 /// The successor's end of a handoff.
 pub struct Successor {
     link: Link,
     identity: Identity,
     limits: SuccessorLimits,
     clock: Box<dyn Clock>,
-    held: TicketSet,
-    last_command_ns: u64,
+    held: Held,
 }
 
 impl Successor {
@@ -103,7 +91,7 @@ impl Successor {
         limits: SuccessorLimits,
         clock: Box<dyn Clock>,
     ) -> Self {
-        Self { link, identity, limits, clock, held: TicketSet::default(), last_command_ns: 0 }
+        Self { link, identity, limits, clock, held: Held::default() }
     }
 
     /// Receives everything, up to the offer.
@@ -134,7 +122,6 @@ impl Successor {
                 format!("it offers {} to {}, not {from} to {to}", offer.from, offer.to),
             ));
         }
-        self.last_command_ns = freeze.last_command_ns;
         Ok(Offered {
             from,
             to,
@@ -226,15 +213,7 @@ impl Successor {
                 format!("it sent {listeners} listeners and counts {}", done.listeners),
             ));
         }
-        self.check_set(done.set)
-    }
-
-    fn check_set(&self, stated: SetDigest) -> Result<(), HandoffError> {
-        let held = self.held.digest();
-        if held == stated {
-            return Ok(());
-        }
-        Err(HandoffError::SetsDiffer { stated: stated.count, held: held.count })
+        self.held.check(done.set)
     }
 
     /// SOCKETS and CLOSED are dealt with here; any other message is handed back.
@@ -244,53 +223,13 @@ impl Successor {
         phase: Phase,
         received: Received,
     ) -> Result<Option<Message>, HandoffError> {
-        match received.message {
-            Message::Sockets(Sockets { sequence, tickets }) => {
-                self.take_batch(host, phase, &tickets, received.fds)?;
+        match self.held.take_news(host, phase, received)? {
+            News::Other(message) => Ok(Some(message)),
+            News::Taken(sequence) => {
                 self.acknowledge(phase, sequence)?;
                 Ok(None)
             }
-            Message::Closed(Closed { sequence, tickets }) => {
-                for ticket in tickets {
-                    if !self.held.remove(ticket) {
-                        return Err(HandoffError::Socket {
-                            slot: ticket.slot,
-                            what: "it is said to have closed, but is not held".into(),
-                        });
-                    }
-                    host.closed(ticket);
-                }
-                self.acknowledge(phase, sequence)?;
-                Ok(None)
-            }
-            other if received.fds.is_empty() => Ok(Some(other)),
-            other => Err(unexpected(phase, &other)),
         }
-    }
-
-    fn take_batch(
-        &mut self,
-        host: &mut dyn SuccessorHost,
-        phase: Phase,
-        tickets: &[Ticket],
-        fds: Vec<OwnedFd>,
-    ) -> Result<(), HandoffError> {
-        if tickets.len() != fds.len() {
-            return Err(violation(
-                phase,
-                format!("{} sockets with {} descriptors", tickets.len(), fds.len()),
-            ));
-        }
-        for (&ticket, fd) in tickets.iter().zip(fds) {
-            verify_socket(ticket, fd.as_fd())
-                .map_err(|what| HandoffError::Socket { slot: ticket.slot, what })?;
-            if !self.held.insert(ticket) {
-                let what = "its slot already has one that was not said to have closed".into();
-                return Err(HandoffError::Socket { slot: ticket.slot, what });
-            }
-            host.socket(ticket, fd).map_err(|error| host_failed(phase, &error))?;
-        }
-        Ok(())
     }
 
     /// The server gets ready, then READY is said.
@@ -335,7 +274,7 @@ impl Successor {
             match self.take_news(host, Phase::Freeze, received)? {
                 None => {}
                 Some(Message::Offer(offer)) => {
-                    self.check_set(offer.set)?;
+                    self.held.check(offer.set)?;
                     return Ok(offer);
                 }
                 Some(other) => return Err(unexpected(Phase::Freeze, &other)),
@@ -343,8 +282,8 @@ impl Successor {
         }
     }
 
-    /// Takes the arena by the owner word. After it this process owns the arena: run the first
-    /// tick, then say [`serving`](Self::serving).
+    /// Takes the arena by the owner word. After it this process owns the arena: go on as
+    /// [`watched`](Self::watched).
     ///
     /// # Errors
     /// [`HandoffError::Owner`] if the offer was withdrawn: exit, the predecessor serves on.
@@ -357,36 +296,25 @@ impl Successor {
         Ok(owner.take(offered.from, offered.to, lock)?)
     }
 
-    /// The first complete tick has ended: measures the freeze and says SERVING. Returns the
-    /// freeze.
-    ///
-    /// # Errors
-    /// A [`HandoffError`] if it cannot be said. This process owns the arena all the same and must
-    /// serve on; a predecessor that is alive will fence it at its deadline.
-    pub fn serving(
-        &mut self,
-        generation: Generation,
-        connections: u32,
-    ) -> Result<Duration, HandoffError> {
-        let freeze_ns = self.clock.now_ns().saturating_sub(self.last_command_ns);
-        let serving = Serving { generation: generation.get(), freeze_ns, connections };
-        self.send(Phase::Serve, &Message::Serving(serving))?;
-        Ok(Duration::from_nanos(freeze_ns))
-    }
-
-    /// Looks, without blocking, whether the predecessor has gone. To be called when the link
-    /// becomes readable after SERVING; drop the successor once it is [`Farewell::Gone`].
-    ///
-    /// # Errors
-    /// A [`HandoffError`] for anything but GOODBYE; this process serves on all the same.
-    pub fn farewell(&mut self) -> Result<Farewell, HandoffError> {
-        match self.link.receive() {
-            Ok(None) => Ok(Farewell::NotYet),
-            Ok(Some(Received { message: Message::Goodbye(_), .. })) => Ok(Farewell::Gone),
-            Ok(Some(received)) => Err(unexpected(Phase::Over, &received.message)),
-            Err(error) if error.is_closed() => Ok(Farewell::Gone),
-            Err(source) => Err(HandoffError::Link { phase: Phase::Over, source }),
-        }
+    /// After the take: what this side is from now on, watched by its predecessor, which is
+    /// `process`. Run the first tick, then
+    /// [say that this generation serves](Predecessor::say_serving).
+    #[must_use]
+    pub fn watched(
+        self,
+        process: Box<dyn OtherProcess>,
+        offered: &Offered,
+        limits: PredecessorLimits,
+    ) -> Predecessor {
+        let Self { link, identity, clock, held, .. } = self;
+        let freeze_began_ns = offered.last_command_ns;
+        Predecessor::watched(
+            Ends { link, process, clock, identity, from: offered.to, to: offered.from },
+            offered.predecessor.clone(),
+            held.into_set(),
+            limits,
+            freeze_began_ns,
+        )
     }
 
     /// Tells the predecessor why this side stops, before the take. Best effort: if the message
@@ -468,13 +396,6 @@ impl Successor {
     }
 }
 
-impl AsFd for Successor {
-    /// The link, to be watched for [`farewell`](Self::farewell).
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.link.as_fd()
-    }
-}
-
 fn generations(welcome: &Welcome) -> Result<(Generation, Generation), HandoffError> {
     match (Generation::new(welcome.from), Generation::new(welcome.to)) {
         (Some(from), Some(to)) if from.next() == Some(to) => Ok((from, to)),
@@ -483,22 +404,4 @@ fn generations(welcome: &Welcome) -> Result<(Generation, Generation), HandoffErr
             format!("{} to {} is no step of generations", welcome.from, welcome.to),
         )),
     }
-}
-
-/// What a received descriptor must be. Its flags belong to the file description, which the
-/// predecessor still uses, so they are looked at and never changed.
-fn verify_socket(ticket: Ticket, fd: BorrowedFd<'_>) -> Result<(), String> {
-    let cookie = socket_cookie(fd).map_err(|error| format!("no socket: {error}"))?;
-    if cookie != ticket.cookie {
-        return Err(format!("its cookie is {cookie:#x}, not {:#x}", ticket.cookie));
-    }
-    let flags = fcntl(fd, FcntlArg::F_GETFL).map_err(|errno| format!("F_GETFL: {errno}"))?;
-    if !OFlag::from_bits_retain(flags).contains(OFlag::O_NONBLOCK) {
-        return Err("it is blocking".into());
-    }
-    let flags = fcntl(fd, FcntlArg::F_GETFD).map_err(|errno| format!("F_GETFD: {errno}"))?;
-    if !FdFlag::from_bits_retain(flags).contains(FdFlag::FD_CLOEXEC) {
-        return Err("it would be inherited through exec".into());
-    }
-    Ok(())
 }

@@ -64,6 +64,7 @@ kinds! {
     13 => Serving,
     14 => Goodbye,
     15 => Abort,
+    16 => Stopping,
 }
 
 /// Encodes a message that travels with `fds` descriptors.

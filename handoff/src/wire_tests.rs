@@ -4,7 +4,7 @@ use super::{HEADER_BYTES, MAGIC, MAX_MESSAGE_BYTES, decode, encode};
 use crate::error::WireError;
 use crate::message::{
     Abort, Ack, Arena, Closed, Freeze, Goodbye, Hello, Identity, Listeners, Message, Offer,
-    PrecopyDone, Ready, Refuse, Serving, SetDigest, Sockets, Ticket, Welcome,
+    PrecopyDone, Ready, Refuse, Serving, SetDigest, Sockets, Stopping, Ticket, Welcome,
 };
 
 fn identity() -> Identity {
@@ -40,6 +40,7 @@ fn samples() -> Vec<Message> {
         Message::Serving(Serving { generation, freeze_ns: 250_000, connections: 3 }),
         Message::Goodbye(Goodbye { generation }),
         Message::Abort(Abort { reason: "because".into() }),
+        Message::Stopping(Stopping { cause: "SHUTDOWN".into() }),
     ]
 }
 

@@ -396,10 +396,13 @@ fn serving_without_the_take_is_not_believed() {
             handoff::successor::Successor::new(link, identity(FINGERPRINT), Default::default());
         let mut heir = support::Heir::default();
         let offered = successor.receive(&mut heir).unwrap();
-        successor.serving(offered.to, 3).unwrap();
-        while let Ok(handoff::successor::Farewell::NotYet) = successor.farewell() {
-            std::thread::yield_now();
-        }
+        let process = Box::new(ThreadProcess::default());
+        let mut liar = successor.watched(process, &offered, short_limits());
+        liar.say_serving(3).unwrap();
+        // It believes that it serves, until it looks at the word: the other side has hung up.
+        let mut server = heir.into_server(offered.to);
+        let Status::Failed(failure) = drive(&mut liar, &mut server, |_, _| {}) else { panic!() };
+        assert_eq!(failure.recovery, Recovery::Exit);
     });
     let process = Box::new(ThreadProcess::default());
     let mut machine = predecessor(ours, process, &server, short_limits());

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use handoff::error::FenceError;
 use handoff::fence::{
-    ExecutorLock, Fenced, ProcessHandle, SuccessorProcess, fence, holder, is_dead, wait_dead,
+    ExecutorLock, Fenced, OtherProcess, ProcessHandle, fence, holder, is_dead, wait_dead,
 };
 use handoff::host::{Failure, Recovery, Status};
 use handoff::link::Link;
@@ -109,6 +109,19 @@ impl handoff::host::SharedWords for Narrow {
     }
 }
 
+impl handoff::host::SocketHolder for Narrow {
+    fn socket(
+        &mut self,
+        ticket: handoff::message::Ticket,
+        fd: OwnedFd,
+    ) -> Result<(), handoff::error::HostError> {
+        self.0.socket(ticket, fd)
+    }
+    fn closed(&mut self, ticket: handoff::message::Ticket) {
+        self.0.closed(ticket);
+    }
+}
+
 impl handoff::host::SuccessorHost for Narrow {
     fn arena(
         &mut self,
@@ -124,16 +137,6 @@ impl handoff::host::SuccessorHost for Narrow {
         listeners: Vec<(Vec<u8>, OwnedFd)>,
     ) -> Result<(), handoff::error::HostError> {
         self.0.listeners(listeners)
-    }
-    fn socket(
-        &mut self,
-        ticket: handoff::message::Ticket,
-        fd: OwnedFd,
-    ) -> Result<(), handoff::error::HostError> {
-        self.0.socket(ticket, fd)
-    }
-    fn closed(&mut self, ticket: handoff::message::Ticket) {
-        self.0.closed(ticket);
     }
     fn prepare(
         &mut self,

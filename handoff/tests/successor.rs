@@ -18,7 +18,7 @@ use handoff::message::{
 use handoff::owner::{Generation, Owner, OwnerWord};
 use handoff::sockets::TicketSet;
 use handoff::successor::SuccessorLimits;
-use support::{FINGERPRINT, Server, identity, succeed};
+use support::{FINGERPRINT, Server, ThreadProcess, identity, short_limits, succeed};
 
 fn limits() -> SuccessorLimits {
     let short = Duration::from_millis(200);
@@ -318,8 +318,10 @@ fn a_predecessor_that_dies_after_its_offer_is_succeeded() {
     let words = giver.server.words;
     thread::scope(|scope| {
         let heir = scope.spawn(move || {
-            let (mut successor, heir, offered) = succeed(theirs, limits()).unwrap();
-            let served = successor.serving(offered.to, 0);
+            let (successor, heir, offered) = succeed(theirs, limits()).unwrap();
+            let process = Box::new(ThreadProcess::default());
+            let mut watched = successor.watched(process, &offered, short_limits());
+            let served = watched.say_serving(0);
             assert!(served.is_ok() || matches!(served, Err(HandoffError::Link { .. })));
             assert_eq!(heir.sockets.len(), 0);
         });

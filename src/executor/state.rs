@@ -67,6 +67,8 @@ pub struct State {
     pub generation: u64,
     /// Pid of the keeper.
     pub keeper_pid: u32,
+    /// Whether the predecessor stands by, for `INFO`.
+    pub watched: bool,
     /// Monotonic microseconds at which this generation began to serve.
     pub serving_since_us: u64,
     /// Addresses this server listens on, for `INFO` and `CLIENT LIST`.
@@ -146,6 +148,7 @@ impl State {
             serving: None,
             generation,
             keeper_pid,
+            watched: false,
             serving_since_us: crate::util::time::monotonic_us(),
             addresses: Vec::new(),
             maxmemory: 0,

@@ -37,7 +37,7 @@ impl Generation {
     /// Accepts what waits at a listener. False if more may be waiting that cannot be accepted now
     /// (or that another tick should take), so that it has to be tried again.
     pub(super) fn accept(&mut self, number: usize) -> bool {
-        for _ in 0..ACCEPTS_PER_TICK {
+        for _ in 0..self.acceptable(ACCEPTS_PER_TICK) {
             let keepalive = self.executor.state.config.tcp_keepalive();
             let Some(listener) = self.poller.listeners().get(number) else { return true };
             match listener.accept(keepalive) {

@@ -3,36 +3,30 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use handoff::clock::{Clock, MonotonicClock};
 use handoff::error::HostError;
-use handoff::fence::{Fenced, ProcessHandle, wait_dead};
+use handoff::fence::ProcessHandle;
 use handoff::host::{
     Failure, Parcel, PredecessorHost, Quiesced, Recovery, SharedWords, Status, Summary, Wake,
 };
 use handoff::keeper_channel::{
-    GenerationEnd, Goodbye, KeeperToGeneration, Phase, Progress, Upgrade, UpgradeFailed,
+    GenerationEnd, GoBackFailed, Goodbye, Phase, Progress, Upgrade, UpgradeFailed,
 };
 use handoff::link::Link;
 use handoff::message::Ticket;
-use handoff::owner::{Generation as Number, OwnerWord};
+use handoff::owner::Generation as Number;
 use handoff::predecessor::{Predecessor, PredecessorLimits};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tracing::{error, info, warn};
 
 use super::orders::say;
 use super::serving::Generation;
+use super::watched::Mirror;
 use super::words::HandoffWords;
 use crate::executor::Executor;
 use crate::net::Poller;
-
-/// How long the keeper may take to hear that the successor serves. It is the one who knows, so
-/// this is only for a keeper that hangs.
-const RELEASE_PATIENCE: Duration = Duration::from_secs(10);
-
-/// How long a killed successor's executor may take to be gone; it takes 0.1 ms.
-const FENCE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// An upgrade under way in which this generation gives.
 pub struct Giving {
@@ -41,7 +35,10 @@ pub struct Giving {
     /// The keeper's number of the upgrade.
     pub upgrade: u64,
     /// The phase that the keeper was told last.
-    told: Option<Phase>,
+    pub(super) told: Option<Phase>,
+    /// If this is no upgrade yet, but the predecessor of this generation stands by, to which the arena
+    /// may go back.
+    pub(super) mirror: Option<Mirror>,
 }
 
 impl Giving {
@@ -121,10 +118,10 @@ impl PredecessorHost for Host<'_> {
 }
 
 impl Generation {
-    fn with_machine(
+    pub(super) fn with_machine<T>(
         &mut self,
-        work: impl FnOnce(&mut Predecessor, &mut dyn PredecessorHost) -> Status,
-    ) -> Option<Status> {
+        work: impl FnOnce(&mut Predecessor, &mut dyn PredecessorHost) -> T,
+    ) -> Option<T> {
         let giving = self.giving.as_mut()?;
         let mut host =
             Host { executor: &mut self.executor, poller: &self.poller, words: self.words };
@@ -138,13 +135,18 @@ impl Generation {
         link: OwnedFd,
         channel: &GenerationEnd,
     ) {
+        if self.is_watched() {
+            // It has left, or the keeper would not have begun: its end of the link says so too.
+            self.end_watch();
+        }
         if self.giving.is_some() {
             return refuse(channel, order.upgrade, "an upgrade is running already".into());
         }
         match self.make_predecessor(order, link) {
             Ok(predecessor) => {
                 info!("handing over to process {}", order.successor_pid);
-                self.giving = Some(Giving { predecessor, upgrade: order.upgrade, told: None });
+                let upgrade = order.upgrade;
+                self.giving = Some(Giving { predecessor, upgrade, told: None, mirror: None });
             }
             Err(reason) => refuse(channel, order.upgrade, reason),
         }
@@ -165,6 +167,9 @@ impl Generation {
 
     /// Calls a running upgrade off.
     pub(super) fn cancel_upgrade(&mut self, why: &str, channel: &mut GenerationEnd) {
+        if self.is_watched() {
+            return;
+        }
         let status = self.with_machine(|machine, host| machine.cancel(host, why));
         if let Some(status) = status {
             self.follow(status, channel);
@@ -201,7 +206,11 @@ impl Generation {
                     let Some(stepped) = stepped else { return };
                     stepped
                 }
-                Status::Served(summary) => return self.leave(&summary, channel),
+                Status::Served(summary) => return self.handed_over(&summary, channel),
+                Status::Released => {
+                    info!("the predecessor has left: generation {} is alone", self.number);
+                    return self.end_watch();
+                }
                 Status::Failed(failure) => return self.fail(failure, channel),
             };
         }
@@ -219,7 +228,9 @@ impl Generation {
 
     /// Tells the keeper when a new phase begins.
     fn tell_progress(&mut self, channel: &GenerationEnd) {
-        let Some(giving) = &self.giving else { return };
+        let Some(giving) = self.giving.as_ref().filter(|giving| giving.mirror.is_none()) else {
+            return;
+        };
         let phase = phase_for_keeper(giving.predecessor.progress().phase);
         // The freeze is no time for talk.
         if giving.told != Some(phase) && !matches!(phase, Phase::Freeze | Phase::Serve) {
@@ -228,7 +239,9 @@ impl Generation {
     }
 
     fn tell_phase(&mut self, phase: Phase, channel: &GenerationEnd) {
-        let Some(giving) = &mut self.giving else { return };
+        let Some(giving) = self.giving.as_mut().filter(|giving| giving.mirror.is_none()) else {
+            return;
+        };
         giving.told = Some(phase);
         let progress = giving.predecessor.progress();
         let report = Progress {
@@ -240,59 +253,47 @@ impl Generation {
         say(channel, report.into());
     }
 
-    /// The successor serves, as it says itself. This process holds everything until the keeper has
-    /// heard it too: should the keeper kill the successor before that, the arena comes back.
-    fn leave(&mut self, summary: &Summary, channel: &mut GenerationEnd) {
-        let upgrade = self.giving.as_ref().map_or(0, |giving| giving.upgrade);
-        if let Release::TakenBack(reason) = await_release(upgrade, channel)
-            && self.retake(summary.to)
-        {
-            warn!("generation {} was killed ({reason}): serving again", summary.to);
-            if let Some(giving) = self.giving.take() {
-                self.poller.forget_link(&giving.predecessor);
-            }
-            self.recover();
-            say(channel, UpgradeFailed { upgrade, phase: Phase::Serve, reason }.into());
-            return;
+    /// The other side serves.
+    fn handed_over(&mut self, summary: &Summary, channel: &mut GenerationEnd) {
+        let Some(Giving { predecessor, upgrade, mirror, .. }) = self.giving.take() else { return };
+        self.poller.forget_link(&predecessor);
+        if mirror.is_none() {
+            return self.stand_by(predecessor.stand_by(), upgrade, summary, channel);
         }
-        info!(
-            "generation {} serves {} connections; this one, {}, exits",
-            summary.to, summary.connections, summary.from
-        );
+        info!("generation {} serves again; this one, {}, exits", summary.to, summary.from);
         say(channel, Goodbye { upgrade }.into());
         self.exit = Some(ExitCode::SUCCESS);
-    }
-
-    /// Takes the arena back from a successor that was killed, once its executor is known to be gone.
-    fn retake(&self, from: Number) -> bool {
-        let word = self.words.executor(from);
-        if !matches!(wait_dead(word, FENCE_PATIENCE), Ok(true)) {
-            return false;
-        }
-        let Some(fenced) = Fenced::observe(word, from) else { return false };
-        OwnerWord::new(self.words.owner()).retake_after_fence(&[&fenced], self.number).is_ok()
     }
 
     fn fail(&mut self, failure: Failure, channel: &GenerationEnd) {
         let Some(giving) = self.giving.take() else { return };
         self.poller.forget_link(&giving.predecessor);
-        warn!("the upgrade has failed while {}: {}", failure.phase, failure.reason);
-        match failure.recovery {
+        self.executor.state.watched = false;
+        let Failure { reason, recovery, phase } = failure;
+        match (&giving.mirror, phase) {
+            (Some(_), handoff::error::Phase::Probation) => {
+                warn!("the predecessor does not stand by any more: {reason}");
+            }
+            (Some(_), _) => warn!("the arena cannot be given back ({phase}): {reason}"),
+            (None, _) => warn!("the upgrade has failed ({phase}): {reason}"),
+        }
+        match recovery {
             Recovery::Resume => {}
             Recovery::RecoverAndResume => self.recover(),
             Recovery::Exit => self.exit = Some(ExitCode::FAILURE),
         }
-        let report = UpgradeFailed {
-            upgrade: giving.upgrade,
-            phase: phase_for_keeper(failure.phase),
-            reason: failure.reason.to_string(),
+        let (upgrade, reason) = (giving.upgrade, reason.to_string());
+        let report = match (giving.mirror, phase) {
+            (Some(_), handoff::error::Phase::Probation) => return,
+            (Some(_), _) => GoBackFailed { upgrade, reason }.into(),
+            (None, _) => UpgradeFailed { upgrade, phase: phase_for_keeper(phase), reason }.into(),
         };
-        say(channel, report.into());
+        say(channel, report);
     }
 
-    /// The successor served for a moment and was fenced: its unfinished command is rolled back, and
-    /// what it left is taken up.
-    fn recover(&mut self) {
+    /// The other generation has served for a while, and is fenced, or has given the arena back: an
+    /// unfinished command is rolled back, and what it left is taken up.
+    pub(super) fn recover(&mut self) {
         let in_doubt = match self.executor.recover(&mut self.poller) {
             Ok(in_doubt) => in_doubt,
             Err(e) => {
@@ -321,44 +322,6 @@ impl Generation {
     }
 }
 
-/// What the keeper says after SERVING.
-enum Release {
-    /// Go; or it is not there to say so.
-    Go,
-    /// The successor was killed all the same.
-    TakenBack(String),
-}
-
-/// Waits for the keeper's word that this generation may go.
-fn await_release(upgrade: u64, channel: &mut GenerationEnd) -> Release {
-    let end = Instant::now() + RELEASE_PATIENCE;
-    loop {
-        match channel.recv() {
-            Ok(Some(delivery)) => match delivery.message {
-                KeeperToGeneration::Release(order) if order.upgrade == upgrade => {
-                    return Release::Go;
-                }
-                KeeperToGeneration::Abort(order) if order.upgrade == upgrade => {
-                    return Release::TakenBack(order.reason);
-                }
-                // Meant for the generation that serves; the keeper asks it again.
-                _ => {}
-            },
-            Ok(None) => {
-                let left = end.saturating_duration_since(Instant::now());
-                if left.is_zero() {
-                    return Release::Go;
-                }
-                let mut fds = [PollFd::new(channel.as_fd(), PollFlags::POLLIN)];
-                let wait = left.as_millis().clamp(1, 1000) as u16;
-                let _ = poll(&mut fds, PollTimeout::from(wait));
-            }
-            Err(e) if e.is_recoverable() => {}
-            Err(_) => return Release::Go,
-        }
-    }
-}
-
 fn refuse(channel: &GenerationEnd, upgrade: u64, reason: String) {
     warn!("the upgrade was refused: {reason}");
     say(channel, UpgradeFailed { upgrade, phase: Phase::Start, reason }.into());
@@ -371,6 +334,7 @@ fn phase_for_keeper(phase: handoff::error::Phase) -> Phase {
         Step::Arena | Step::Listeners | Step::Sockets | Step::Prepare => Phase::PreCopy,
         Step::Freeze | Step::Offer => Phase::Freeze,
         Step::Serve | Step::Fence => Phase::Serve,
+        Step::Probation => Phase::Probation,
         Step::Over => Phase::Goodbye,
     }
 }

@@ -6,6 +6,8 @@
 //! | [`taking`] | a successor: takes over from its predecessor |
 //! | [`serving`] | the loop: turns, accepts, background rounds |
 //! | [`giving`] | the predecessor's part in an upgrade, within that loop |
+//! | [`standing_by`] | the predecessor's part after it: frozen, until its successor has proved itself |
+//! | [`watched`] | the successor's part meanwhile |
 //! | [`admission`] | accepting and closing connections |
 //! | [`words`] | the header's words as the handoff uses them |
 
@@ -13,8 +15,10 @@ mod admission;
 mod giving;
 mod orders;
 mod serving;
+mod standing_by;
 mod start;
 mod taking;
+mod watched;
 mod words;
 
 use std::process::ExitCode;

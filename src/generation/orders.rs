@@ -38,6 +38,7 @@ impl Generation {
                     self.begin_upgrade(&order, link, channel);
                 }
                 KeeperToGeneration::Abort(order) => self.cancel_upgrade(&order.reason, channel),
+                KeeperToGeneration::GoBack(order) => self.go_back(&order, channel),
                 KeeperToGeneration::Shutdown(order) => self.shut_down(&order.cause),
                 KeeperToGeneration::Check(order) => self.report_check(order.request, channel),
                 KeeperToGeneration::Status(order) => self.report_status(order.request, channel),
@@ -50,6 +51,7 @@ impl Generation {
     /// Runs the checker; nobody is served meanwhile.
     fn report_check(&mut self, request: u64, channel: &GenerationEnd) {
         let start = monotonic_us();
+        self.expect_long_tick();
         let report = crate::check::check_arena(&self.executor.arena);
         let stall_us = monotonic_us() - start;
         let outcome = if report.clean { CheckOutcome::Clean } else { CheckOutcome::Findings };

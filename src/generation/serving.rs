@@ -16,6 +16,7 @@ use tracing::{error, info};
 
 use super::giving::Giving;
 use super::orders::say;
+use super::watched::{RETRY_US, TICK_US};
 use super::words::HandoffWords;
 use crate::executor::replies::{Flushed, ReplyState};
 use crate::executor::turn::Served;
@@ -49,12 +50,14 @@ pub struct Generation {
     pub(super) inherited: Option<u32>,
     pub(super) next_round_us: u64,
     pub(super) exit: Option<ExitCode>,
+    /// SIGTERM has come.
+    pub(super) stop: Arc<AtomicBool>,
     /// Why this generation is about to exit, to be told to the keeper.
     pub(super) stopping: Option<String>,
     ready: Vec<Ready>,
     look_at: Vec<u32>,
     /// Held for as long as this generation may own the arena; last, so that it is dropped last.
-    _lock: ExecutorLock<'static>,
+    pub(super) lock: ExecutorLock<'static>,
 }
 
 impl Generation {
@@ -81,10 +84,11 @@ impl Generation {
             inherited: None,
             next_round_us: 0,
             exit: None,
+            stop: Arc::default(),
             stopping: None,
             ready: Vec::new(),
             look_at: Vec::new(),
-            _lock: lock,
+            lock,
         }
     }
 
@@ -96,12 +100,11 @@ impl Generation {
         }
         // A successor was started with the level of the start; `CONFIG SET` may have changed it.
         crate::logging::set_level(self.executor.state.config.loglevel());
-        let stop = Arc::new(AtomicBool::new(false));
-        if let Err(e) = signal_hook::flag::register(SIGTERM, stop.clone()) {
+        if let Err(e) = signal_hook::flag::register(SIGTERM, self.stop.clone()) {
             error!("SIGTERM cannot be handled: {e}");
         }
         loop {
-            if stop.swap(false, Ordering::Relaxed) {
+            if self.stop.swap(false, Ordering::Relaxed) {
                 self.shut_down("SIGTERM");
             }
             let timeout = self.timeout();
@@ -121,13 +124,16 @@ impl Generation {
 
     /// How long the poll may wait.
     fn timeout(&self) -> Duration {
-        let accept = !self.accept_again.is_empty() && !self.accept_failed;
+        let accept = !self.accept_again.is_empty() && !self.accept_failed && !self.is_behind();
         if self.poller.queued() > 0 || self.inherited.is_some() || accept {
             return Duration::ZERO;
         }
         let mut until = self.next_round_us.saturating_sub(monotonic_us());
         if let Some(giving) = &self.giving {
             until = until.min(giving.wait_us());
+        }
+        if self.is_watched() {
+            until = until.min(if self.is_behind() { RETRY_US } else { TICK_US });
         }
         let pause = self.executor.paused_until_ms();
         if pause != 0 {
@@ -184,6 +190,7 @@ impl Generation {
             self.adopt_sessions(from);
         }
         let now = monotonic_us();
+        self.words.tick(now * 1000);
         if now >= self.next_round_us || self.executor.pause_is_over() {
             self.round(now);
         }
@@ -360,6 +367,9 @@ impl Generation {
     /// Stops serving, in order.
     pub(super) fn shut_down(&mut self, cause: &str) {
         info!("shutting down: {cause}");
+        if let Some(giving) = self.giving.as_ref().filter(|giving| giving.mirror.is_some()) {
+            giving.predecessor.say_stopping(cause);
+        }
         for listener in self.poller.take_listeners() {
             listener.remove_file();
         }

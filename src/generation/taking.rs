@@ -7,18 +7,21 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use handoff::clock::{Clock, MonotonicClock};
 use handoff::error::HostError;
-use handoff::fence::{ExecutorLock, wait_dead};
-use handoff::host::{SharedWords, SuccessorHost};
+use handoff::fence::{ExecutorLock, ProcessHandle, wait_dead};
+use handoff::host::{SharedWords, SocketHolder, SuccessorHost};
 use handoff::keeper_channel::{GenerationEnd, Phase, Serving, UpgradeFailed};
 use handoff::link::Link;
 use handoff::message::{PROTOCOL_MAX, PROTOCOL_MIN, Ticket, Welcome};
 use handoff::owner::{Generation as Number, OwnerWord};
+use handoff::predecessor::PredecessorLimits;
 use handoff::successor::{Offered, Successor, SuccessorLimits};
 use shm::header::Words;
 use shm::{Arena, U64, field};
 use tracing::{error, info, warn};
 
+use super::giving::Giving;
 use super::orders::say;
 use super::serving::{EVENTS, Generation};
 use super::words::HandoffWords;
@@ -85,6 +88,33 @@ impl SharedWords for Arriving {
     }
 }
 
+impl SocketHolder for Arriving {
+    fn socket(&mut self, ticket: Ticket, fd: OwnedFd) -> Result<(), HostError> {
+        hold_socket(&mut self.poller, ticket, fd)
+    }
+
+    fn closed(&mut self, ticket: Ticket) {
+        let_go(&mut self.poller, ticket);
+    }
+}
+
+/// Takes a client's socket that the other generation has sent.
+pub(super) fn hold_socket(
+    poller: &mut Poller,
+    ticket: Ticket,
+    fd: OwnedFd,
+) -> Result<(), HostError> {
+    let connection = Connection::new(Socket::from_fd(fd)?, ticket.cookie);
+    Ok(poller.insert(ticket.slot, connection)?)
+}
+
+/// Drops a client's socket that the other generation has shut down: only the duplicate is left.
+pub(super) fn let_go(poller: &mut Poller, ticket: Ticket) {
+    if poller.ticket(ticket.slot) == Some(ticket) {
+        poller.remove(ticket.slot);
+    }
+}
+
 impl SuccessorHost for Arriving {
     fn arena(&mut self, _payload: &[u8], fds: Vec<OwnedFd>) -> Result<(), HostError> {
         let [fd] = <[OwnedFd; 1]>::try_from(fds)
@@ -100,18 +130,6 @@ impl SuccessorHost for Arriving {
             self.poller.add_listener(Listener::from_parts(&description, fd)?)?;
         }
         Ok(())
-    }
-
-    fn socket(&mut self, ticket: Ticket, fd: OwnedFd) -> Result<(), HostError> {
-        let connection = Connection::new(Socket::from_fd(fd)?, ticket.cookie);
-        Ok(self.poller.insert(ticket.slot, connection)?)
-    }
-
-    fn closed(&mut self, ticket: Ticket) {
-        // The predecessor has shut it down: only the duplicate has to go.
-        if self.poller.ticket(ticket.slot) == Some(ticket) {
-            self.poller.remove(ticket.slot);
-        }
     }
 
     fn prepare(&mut self, welcome: &Welcome) -> Result<(), HostError> {
@@ -159,9 +177,12 @@ pub fn take_over(channel: &GenerationEnd, succession: Succession) -> Result<Gene
         error!("the upgrade has failed: {reason}");
         say(channel, UpgradeFailed { upgrade, phase, reason }.into());
     };
-    let Succession { generation, keeper_pid, link, .. } = succession;
+    let Succession { generation, keeper_pid, predecessor_pid, link, .. } = succession;
     let (mut arriving, mut successor) =
         prepare(link).map_err(|reason| failed(Phase::Start, reason))?;
+    // Opened before the freeze: that process is to stand by, and may have to be fenced one day.
+    let predecessor = ProcessHandle::open(predecessor_pid)
+        .map_err(|error| failed(Phase::Start, error.to_string()))?;
     let offered = successor
         .receive(&mut arriving)
         .map_err(|error| failed(Phase::PreCopy, error.to_string()))?;
@@ -173,15 +194,11 @@ pub fn take_over(channel: &GenerationEnd, succession: Succession) -> Result<Gene
                 return Err(());
             }
         };
+    let limits = PredecessorLimits::default();
+    let machine = successor.watched(Box::new(predecessor), &offered, limits);
+    serving.giving = Some(Giving::watched(machine, upgrade));
     serving.first_tick();
-    let connections = serving.poller.open();
-    let freeze = match successor.serving(serving.number, connections) {
-        Ok(freeze) => freeze,
-        Err(error) => {
-            warn!("the predecessor cannot be told that this generation serves: {error}");
-            Duration::ZERO
-        }
-    };
+    let freeze = serving.say_serving();
     for name in unknown {
         warn!("this build does not know the directive {name}, or its value: it has its default");
     }
@@ -252,8 +269,9 @@ pub(super) fn load_config(arena: &Arena) -> (ConfigValues, Vec<String>) {
 }
 
 impl Generation {
-    /// The first tick: whoever is known to have sent something comes first.
-    fn first_tick(&mut self) {
+    /// The first tick after the arena has changed hands: whoever is known to have sent something comes
+    /// first.
+    pub(super) fn first_tick(&mut self) {
         let mut ready = Vec::with_capacity(EVENTS);
         if let Err(e) = self.poller.wait(Some(Duration::ZERO), &mut ready) {
             warn!("the first poll has failed: {e}");
@@ -272,6 +290,7 @@ impl Generation {
         }
         self.work_off_queue(FIRST_TURNS);
         self.write_replies();
+        self.words.tick(MonotonicClock.now_ns());
     }
 
     /// After the freeze: tells the keeper, and does what could wait.
@@ -296,6 +315,11 @@ impl Generation {
         self.inherited = Some(0);
         // What waited to be accepted when the poll was emptied is not reported again.
         self.accept_again = (0..self.poller.listeners().len()).collect();
+        self.note_generation();
+    }
+
+    /// Has `INFO` and the next server on this arena know who serves.
+    pub(super) fn note_generation(&mut self) {
         let state = field!(self.executor.root(), Root.handoff);
         let number = U64::from_native(u64::from(self.number.get()));
         let noted = self

@@ -4,7 +4,10 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use handoff::host::SharedWords;
 use handoff::owner::Generation;
-use shm::header::{EXECUTOR_LOCKS, IN_FLIGHT, OWNER_WORD, Words};
+use shm::header::{EXECUTOR_LOCKS, IN_FLIGHT, OWNER_WORD, USER_WORDS, Words};
+
+/// Word: when the generation that serves ended its last tick, `CLOCK_MONOTONIC` in nanoseconds.
+const TICKED: usize = USER_WORDS;
 
 /// The owner word and the executors' locks of an arena.
 #[derive(Clone, Copy)]
@@ -24,6 +27,17 @@ impl HandoffWords {
         for word in [OWNER_WORD, EXECUTOR_LOCKS, EXECUTOR_LOCKS + 1, IN_FLIGHT] {
             self.0.word(word).store(0, Ordering::Release);
         }
+    }
+
+    /// When the generation that serves ended its last tick, nanoseconds.
+    pub fn ticked_ns(self) -> u64 {
+        self.0.word(TICKED).load(Ordering::Relaxed)
+    }
+
+    /// Says that this generation, which serves, has ended a tick; or, with a time to come, that it
+    /// will not tick before that and is well all the same.
+    pub fn tick(self, now_ns: u64) {
+        self.0.word(TICKED).store(now_ns, Ordering::Relaxed);
     }
 
     /// The word of a generation's executor lock.

@@ -1,17 +1,64 @@
 //! Steps 4 to 7: the freeze, the offer, and whose the arena is when something goes wrong.
 
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use super::{Predecessor, State};
+use crate::clock::Clock;
 use crate::error::{HandoffError, OwnerError, Phase};
-use crate::fence::{Fenced, holder, wait_dead};
+use crate::fence::{Fenced, OtherProcess, holder, wait_dead};
 use crate::host::{Failure, MAX_PAYLOAD_BYTES, PredecessorHost, Quiesced, Recovery, Status, Wake};
-use crate::message::{Freeze, Goodbye, Message, Offer, Serving};
-use crate::owner::{Owner, OwnerWord};
+use crate::link::{Link, Readiness};
+use crate::message::{Freeze, Message, Offer, Serving};
+use crate::owner::{Generation, Owner, OwnerWord};
 use crate::reason::{host_failed, last_word, violation};
 
 /// How long one call waits for the kernel to confirm a death, which takes it 0.1 ms.
 const FENCE_SLICE: Duration = Duration::from_millis(10);
+
+/// For room in the link for SERVING.
+const SERVING_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Waits a moment for the proof that the executor of a killed generation is gone.
+pub(crate) fn wait_for_death(
+    process: &dyn OtherProcess,
+    word: &AtomicU32,
+    generation: Generation,
+) -> Option<Fenced> {
+    if let Err(error) = wait_dead(word, FENCE_SLICE) {
+        tracing::error!(%error, "cannot wait for the executor of generation {generation}");
+    }
+    Fenced::observe(word, generation).or_else(|| Fenced::by_exit(process, word, generation))
+}
+
+/// Kills the process at the other end.
+pub(crate) fn kill(process: &dyn OtherProcess) {
+    if let Err(error) = process.kill() {
+        tracing::error!(pid = process.pid(), %error, "the other generation cannot be killed");
+    }
+}
+
+/// The first tick after a take has ended: measures the freeze and says SERVING.
+pub(crate) fn say_serving(
+    link: &Link,
+    clock: &dyn Clock,
+    generation: Generation,
+    freeze_began_ns: u64,
+    connections: u32,
+) -> Result<Duration, HandoffError> {
+    let freeze_ns = clock.now_ns().saturating_sub(freeze_began_ns);
+    let serving = Serving { generation: generation.get(), freeze_ns, connections };
+    let message = Message::Serving(serving);
+    let failed = |source| HandoffError::Link { phase: Phase::Serve, source };
+    match link.send(&message, &[]) {
+        Err(error) if error.would_block() => {
+            link.wait(Readiness::Writable, SERVING_PATIENCE).map_err(failed)?;
+            link.send(&message, &[]).map_err(failed)?;
+        }
+        sent => sent.map_err(failed)?,
+    }
+    Ok(Duration::from_nanos(freeze_ns))
+}
 
 impl Predecessor {
     /// Whether the successor is ready and the rest is little enough to be sent while nobody is
@@ -106,7 +153,10 @@ impl Predecessor {
         serving: &Serving,
     ) -> Result<(), HandoffError> {
         let owner = OwnerWord::new(host.owner_word()).read()?;
-        if owner == Owner::Serving(self.to) && serving.generation == self.to.get() {
+        // It may have been told to go back already.
+        let offered_back = Owner::Offered { from: self.to, to: self.from };
+        let taken = [Owner::Serving(self.to), offered_back].contains(&owner);
+        if taken && serving.generation == self.to.get() {
             return Ok(());
         }
         Err(violation(
@@ -115,17 +165,12 @@ impl Predecessor {
         ))
     }
 
-    /// Step 7. Best effort: the end of this process says the same.
-    pub(super) fn say_goodbye(&mut self) {
-        let goodbye = Goodbye { generation: self.from.get() };
-        let _ = self.link.send(&Message::Goodbye(goodbye), &[]);
-    }
-
     /// The one way out of a failed attempt. The owner word decides: what is still, or again, this
     /// generation's is resumed; what the successor has taken is fenced first; what belongs to
     /// anybody else is left alone.
     pub(super) fn abort(&mut self, host: &mut dyn PredecessorHost, reason: HandoffError) -> Status {
         let phase = self.phase();
+        let offered = matches!(self.state, State::Offered | State::Taken);
         let owner = OwnerWord::new(host.owner_word());
         // If the withdrawal loses its race, the word has its final say.
         let _ = owner.withdraw(self.from, self.to);
@@ -135,7 +180,8 @@ impl Predecessor {
                 let _ = self.link.send(&last_word(&reason), &[]);
                 self.fail(reason, phase, Recovery::Resume)
             }
-            Ok(Owner::Serving(owner)) if owner == self.to => {
+            // What was never offered was taken from a generation that is to be dead.
+            Ok(Owner::Serving(owner)) if owner == self.to && offered => {
                 self.enter(State::Fencing { reason, phase }, Duration::MAX);
                 self.kill_successor();
                 tracing::warn!(%phase, "the successor has the arena but does not serve: fencing it");
@@ -149,11 +195,7 @@ impl Predecessor {
     /// takes the arena back. Until then nobody may touch it, however long it lasts.
     pub(super) fn continue_fence(&mut self, host: &mut dyn PredecessorHost) -> Status {
         let word = host.executor_word(self.to);
-        if let Err(error) = wait_dead(word, FENCE_SLICE) {
-            tracing::error!(%error, "cannot wait for the successor's executor");
-        }
-        let fenced = Fenced::observe(word, self.to)
-            .or_else(|| Fenced::by_exit(&*self.process, word, self.to));
+        let fenced = wait_for_death(&*self.process, word, self.to);
         let Some(fenced) = fenced else { return self.still_fencing() };
         let retaken = OwnerWord::new(host.owner_word()).retake_after_fence(&[&fenced], self.from);
         let recovery = match retaken {
@@ -176,9 +218,7 @@ impl Predecessor {
     }
 
     fn kill_successor(&self) {
-        if let Err(error) = self.process.kill() {
-            tracing::error!(pid = self.process.pid(), %error, "the successor cannot be killed");
-        }
+        kill(&*self.process);
     }
 
     fn fail(&mut self, reason: HandoffError, phase: Phase, recovery: Recovery) -> Status {

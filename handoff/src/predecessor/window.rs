@@ -19,6 +19,8 @@ pub(super) struct Window {
     items: usize,
     next_sequence: u64,
     max_items: usize,
+    /// Whether the peer acknowledges.
+    acknowledged: bool,
 }
 
 impl Window {
@@ -30,7 +32,14 @@ impl Window {
             items: 0,
             next_sequence: 1,
             max_items: quarter.clamp(1, MAX_IN_FLIGHT),
+            acknowledged: true,
         }
+    }
+
+    /// A window that never closes, for a peer that acknowledges nothing: the link itself bounds what
+    /// can be under way.
+    pub(super) fn open() -> Self {
+        Self { acknowledged: false, ..Self::new(u64::MAX) }
     }
 
     /// How many items the next message may have, 0 if it has to wait.
@@ -47,8 +56,10 @@ impl Window {
     }
 
     pub(super) fn sent(&mut self, items: usize) {
-        self.unacknowledged.push_back((self.next_sequence, items));
-        self.items += items;
+        if self.acknowledged {
+            self.unacknowledged.push_back((self.next_sequence, items));
+            self.items += items;
+        }
         self.next_sequence += 1;
     }
 
@@ -111,6 +122,16 @@ mod tests {
     fn a_low_descriptor_limit_narrows_it_but_never_shuts_it() {
         assert_eq!(Window::new(64).room(), 16);
         assert_eq!(Window::new(0).room(), 1);
+    }
+
+    #[test]
+    fn an_open_one_never_closes() {
+        let mut window = Window::open();
+        for _ in 0..10 * MAX_MESSAGES {
+            assert_eq!(window.room(), MAX_FDS_PER_MESSAGE);
+            window.sent(MAX_FDS_PER_MESSAGE);
+        }
+        assert!(window.is_empty());
     }
 
     #[test]

@@ -13,8 +13,10 @@ use std::time::{Duration, Instant};
 use handoff::clock::{Clock, MonotonicClock};
 use handoff::cookie::socket_cookie;
 use handoff::error::{FenceError, HandoffError, HostError};
-use handoff::fence::{ExecutorLock, SuccessorProcess, wait_dead};
-use handoff::host::{Parcel, PredecessorHost, Quiesced, SharedWords, Status, SuccessorHost, Wake};
+use handoff::fence::{ExecutorLock, OtherProcess, wait_dead};
+use handoff::host::{
+    Parcel, PredecessorHost, Quiesced, SharedWords, SocketHolder, Status, SuccessorHost, Wake,
+};
 use handoff::link::Link;
 use handoff::message::{Identity, Ticket, Welcome};
 use handoff::owner::{Generation, Owner, OwnerWord};
@@ -177,6 +179,18 @@ impl SharedWords for Heir {
     }
 }
 
+impl SocketHolder for Heir {
+    fn socket(&mut self, ticket: Ticket, fd: OwnedFd) -> Result<(), HostError> {
+        assert!(self.sockets.insert(ticket.slot, (ticket.cookie, fd)).is_none());
+        Ok(())
+    }
+
+    fn closed(&mut self, ticket: Ticket) {
+        let (cookie, _) = self.sockets.remove(&ticket.slot).expect("held");
+        assert_eq!(cookie, ticket.cookie);
+    }
+}
+
 impl SuccessorHost for Heir {
     fn arena(&mut self, payload: &[u8], fds: Vec<OwnedFd>) -> Result<(), HostError> {
         assert_eq!(payload, b"arena");
@@ -189,16 +203,6 @@ impl SuccessorHost for Heir {
     fn listeners(&mut self, listeners: Vec<(Vec<u8>, OwnedFd)>) -> Result<(), HostError> {
         self.listeners = listeners;
         Ok(())
-    }
-
-    fn socket(&mut self, ticket: Ticket, fd: OwnedFd) -> Result<(), HostError> {
-        assert!(self.sockets.insert(ticket.slot, (ticket.cookie, fd)).is_none());
-        Ok(())
-    }
-
-    fn closed(&mut self, ticket: Ticket) {
-        let (cookie, _) = self.sockets.remove(&ticket.slot).expect("held");
-        assert_eq!(cookie, ticket.cookie);
     }
 
     fn prepare(&mut self, welcome: &Welcome) -> Result<(), HostError> {
@@ -242,12 +246,15 @@ pub fn succeed(
     Ok((successor, heir, offered))
 }
 
-/// Runs the successor's side to SERVING.
-pub fn succeed_and_serve(link: OwnedFd) -> Result<(Successor, Server), HandoffError> {
-    let (mut successor, heir, offered) = succeed(link, SuccessorLimits::default())?;
+/// Runs the successor's side to SERVING. A predecessor that is a thread of this process cannot be
+/// killed.
+pub fn succeed_and_serve(link: OwnedFd) -> Result<(Predecessor, Server), HandoffError> {
+    let (successor, heir, offered) = succeed(link, SuccessorLimits::default())?;
     let server = heir.into_server(offered.to);
-    successor.serving(offered.to, server.sockets.len() as u32)?;
-    Ok((successor, server))
+    let process = Box::new(ThreadProcess::default());
+    let mut watched = successor.watched(process, &offered, short_limits());
+    watched.say_serving(server.sockets.len() as u32)?;
+    Ok((watched, server))
 }
 
 /// A successor that is a thread of this process: killing it sets a flag that it looks at.
@@ -257,7 +264,7 @@ pub struct ThreadProcess {
     pub kills: Arc<AtomicUsize>,
 }
 
-impl SuccessorProcess for ThreadProcess {
+impl OtherProcess for ThreadProcess {
     fn pid(&self) -> u32 {
         std::process::id()
     }
@@ -290,7 +297,7 @@ pub fn short_limits() -> PredecessorLimits {
 
 pub fn predecessor(
     link: OwnedFd,
-    process: Box<dyn SuccessorProcess>,
+    process: Box<dyn OtherProcess>,
     server: &Server,
     limits: PredecessorLimits,
 ) -> Predecessor {
@@ -316,7 +323,7 @@ pub fn drive(
             Status::Continue => tick(server, predecessor),
             Status::Frozen => assert!(server.quiesced, "frozen without having been asked"),
             Status::WantFreeze => unreachable!("freeze never asks for itself"),
-            Status::Served(_) | Status::Failed(_) => {
+            Status::Served(_) | Status::Released | Status::Failed(_) => {
                 server.quiesced = false;
                 return status;
             }
@@ -337,8 +344,8 @@ pub fn await_wake(predecessor: &Predecessor) {
 pub fn upgrade_in_thread(server: &mut Server) {
     let (ours, theirs) = Link::pair().unwrap();
     let heir = std::thread::spawn(move || {
-        let (successor, server) = succeed_and_serve(theirs).unwrap();
-        drop(successor);
+        let (watched, server) = succeed_and_serve(theirs).unwrap();
+        drop(watched);
         server.tickets()
     });
     let process = Box::new(ThreadProcess::default());

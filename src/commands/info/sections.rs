@@ -418,6 +418,7 @@ pub fn handoff(cx: &Cx<'_>, text: &mut String) {
     let length = (state.result_len.get().to_native() as usize).min(result.len());
     put(text, "handoff_keeper_pid", cx.state.keeper_pid);
     put(text, "handoff_generation", cx.state.generation);
+    put(text, "handoff_probation", u8::from(cx.state.watched));
     put(text, "handoff_upgrades", state.upgrades.get().to_native());
     put(text, "handoff_failures", state.failures.get().to_native());
     // One line, whatever the reason of a failure holds.
