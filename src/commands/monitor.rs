@@ -26,9 +26,10 @@ fn monitor(cx: &mut Cx<'_>) -> Outcome {
     Ok(())
 }
 
-/// Tells the monitors of the command that ran.
+/// Tells the monitors of the command that ran. One whose own command was its last (`QUIT`) hears nothing
+/// behind the reply.
 pub fn feed(cx: &mut Cx<'_>) -> Outcome {
-    use session::flag::{REPLY_OFF, REPLY_SKIP};
+    use session::flag::{CLOSE_AFTER_REPLY, REPLY_OFF, REPLY_SKIP};
     if cx.command.is(flag::SKIP_MONITOR | flag::ADMIN) {
         return Ok(());
     }
@@ -36,7 +37,9 @@ pub fn feed(cx: &mut Cx<'_>) -> Outcome {
     let mut push = Push::new(|reply| reply.raw(&line));
     for session in monitors::all(&cx.tx, cx.root) {
         if session == cx.session {
-            cx.reply.sink().put(&line);
+            if !cx.tx.get(session).is(CLOSE_AFTER_REPLY) {
+                cx.reply.sink().put(&line);
+            }
         } else if !cx.tx.get(session).is(REPLY_OFF | REPLY_SKIP) {
             push.send(&mut cx.tx, cx.state, session)?;
         }
