@@ -1,0 +1,120 @@
+//! `CLIENT TRACKING` in all its modes, and the invalidations that follow.
+
+use crate::cuts::Cuts;
+
+const DEFAULT: &str = r#"
+    t: HELLO 3
+    t: CLIENT TRACKING ON
+    t: CLIENT TRACKINGINFO
+    t: GET k@
+    w: SET k@ 1
+    t<
+    w: SET k@ 2
+    t: MGET k@ l@ m@
+    t: SET m@ 1
+    t<
+    w: RENAME k@ l@
+    t< 2
+    t: GET l@
+    t: CLIENT TRACKING OFF
+    w: SET l@ 3
+    t: CLIENT TRACKINGINFO
+    t: PING
+"#;
+
+const BROADCAST: &str = r#"
+    t: HELLO 3
+    t: CLIENT TRACKING ON BCAST PREFIX k@ PREFIX l@ NOLOOP
+    t: CLIENT TRACKINGINFO
+    w: SET k@1 1
+    t<
+    w: SET m@ 1
+    t: SET l@ 1
+    w: MULTI
+    w: INCR l@
+    w: DEL k@1
+    w: EXEC
+    t< 2
+    t: MULTI
+    t: SET k@2 1
+    w: SET k@3 1
+    t<
+    t: EXEC
+    t: CLIENT TRACKING OFF
+    w: SET k@1 1
+    t: PING
+"#;
+
+const CHOSEN: &str = r#"
+    t: HELLO 3
+    t: CLIENT TRACKING ON OPTIN
+    t: GET k@
+    t: CLIENT CACHING YES
+    t: GET l@
+    t: GET m@
+    w: MSET k@ 1 l@ 1 m@ 1
+    t<
+    t: CLIENT CACHING YES
+    t: CLIENT TRACKINGINFO
+    t: MULTI
+    t: GET k@
+    t: GET l@
+    t: EXEC
+    w: SET k@ 2
+    w: SET l@ 2
+    t< 2
+    t: CLIENT TRACKING OFF
+    t: CLIENT TRACKING ON OPTOUT
+    t: CLIENT CACHING NO
+    t: GET k@
+    t: GET l@
+    w: SET k@ 3
+    w: SET l@ 3
+    t<
+"#;
+
+const ELSEWHERE: &str = r#"
+    r: SUBSCRIBE __redis__:invalidate
+    t: CLIENT TRACKING ON REDIRECT #r
+    t: CLIENT GETREDIR
+    t: CLIENT INFO
+    t: GET k@
+    w: SET k@ 1
+    r<
+    t: MGET k@ l@
+    w: DEL k@
+    r<
+    w: RPUSH l@ 1
+    r<
+    r: UNSUBSCRIBE
+    t: CLIENT TRACKINGINFO
+    t: GET k@
+    w: SET k@ 2
+    r: PING
+"#;
+
+const NOWHERE: &str = r#"
+    t: HELLO 3
+    t: CLIENT TRACKING ON REDIRECT #r
+    t: GET k@
+    r> QUIT
+    r ends
+    w until :0: CLIENT KILL ID #r
+    w: SET k@ 1
+    t<
+    t: CLIENT TRACKINGINFO
+    t: GET k@
+    w: SET k@ 2
+    t<
+    t: CLIENT TRACKING OFF
+"#;
+
+#[test]
+fn tracking() {
+    Cuts::of(&[DEFAULT, BROADCAST, CHOSEN]).perform();
+}
+
+#[test]
+fn tracking_for_another_client() {
+    Cuts::of(&[ELSEWHERE, NOWHERE]).perform();
+}
