@@ -24,6 +24,12 @@ pub const MAX_JSON: usize = 64 * 1024;
 /// Most directives that one instance is given.
 pub const MAX_DIRECTIVES: usize = 1024;
 
+/// How long a predecessor stands by unless told otherwise, in milliseconds.
+pub const DEFAULT_PROBATION_MS: u64 = 0;
+
+/// Without a tick for so many milliseconds a successor counts as hung, unless told otherwise.
+pub const DEFAULT_HANG_TIMEOUT_MS: u64 = 2000;
+
 /// Port that Redis listens on unless told otherwise.
 pub const DEFAULT_PORT: u16 = 6379;
 
@@ -65,8 +71,25 @@ pub struct Settings {
     pub log_format: LogFormat,
     /// How long an upgrade may take, in milliseconds, unless the request says otherwise.
     pub upgrade_timeout_ms: u64,
+    /// How long a predecessor stands by after an upgrade, in milliseconds, unless the request says
+    /// otherwise; 0 for not at all.
+    #[serde(default = "default_probation_ms")]
+    pub probation_ms: u64,
+    /// How long a successor may go without a tick while its predecessor stands by, in milliseconds.
+    #[serde(default = "default_hang_timeout_ms")]
+    pub hang_timeout_ms: u64,
     /// Where the control socket is; absolute.
     pub runtime_dir: PathBuf,
+}
+
+// A keeper outlives the builds that it starts: what an earlier one did not send has its default.
+
+fn default_probation_ms() -> u64 {
+    DEFAULT_PROBATION_MS
+}
+
+fn default_hang_timeout_ms() -> u64 {
+    DEFAULT_HANG_TIMEOUT_MS
 }
 
 /// Why settings that came from another process, or from the command line, are refused.
@@ -163,6 +186,17 @@ impl Settings {
     pub fn upgrade_timeout(&self) -> Duration {
         Duration::from_millis(self.upgrade_timeout_ms)
     }
+
+    /// How long a predecessor stands by after an upgrade unless its request says otherwise; zero for
+    /// not at all.
+    pub fn probation(&self) -> Duration {
+        Duration::from_millis(self.probation_ms)
+    }
+
+    /// How long a successor may go without a tick while its predecessor stands by.
+    pub fn hang_timeout(&self) -> Duration {
+        Duration::from_millis(self.hang_timeout_ms)
+    }
 }
 
 #[cfg(test)]
@@ -179,6 +213,15 @@ mod tests {
     fn settings_survive_the_journey() {
         let settings = with(&[("Save", &[""]), ("bind", &["127.0.0.1", "::1"])]);
         assert_eq!(Settings::from_json(&settings.to_json().unwrap()).unwrap(), settings);
+    }
+
+    #[test]
+    fn settings_of_an_earlier_keeper_are_understood() {
+        let json = r#"{"directives":[],"arena_file":null,"log_format":"text","upgrade_timeout_ms":5,
+                       "runtime_dir":"/x"}"#;
+        let settings = Settings::from_json(json).unwrap();
+        assert_eq!(settings.probation(), Duration::from_millis(DEFAULT_PROBATION_MS));
+        assert_eq!(settings.hang_timeout(), Duration::from_millis(DEFAULT_HANG_TIMEOUT_MS));
     }
 
     #[test]

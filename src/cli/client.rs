@@ -195,6 +195,14 @@ pub fn seconds(given: &str) -> Result<Duration, String> {
     }
 }
 
+/// As [`seconds`], or 0.
+pub fn seconds_or_none(given: &str) -> Result<Duration, String> {
+    match given.parse() {
+        Ok(0.0f64) => Ok(Duration::ZERO),
+        _ => seconds(given).map_err(|error| error + ", or 0"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -223,6 +231,11 @@ mod tests {
         assert_eq!(seconds("1.5"), Ok(Duration::from_millis(1500)));
         for wrong in ["", "x", "-1", "0", "1e9", "NaN", "inf"] {
             assert!(seconds(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(seconds_or_none("0"), Ok(Duration::ZERO));
+        assert_eq!(seconds_or_none("0.5"), Ok(Duration::from_millis(500)));
+        for wrong in ["", "x", "-1", "0.01", "NaN"] {
+            assert!(seconds_or_none(wrong).is_err(), "{wrong}");
         }
     }
 }

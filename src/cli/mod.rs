@@ -3,9 +3,12 @@
 mod check;
 mod client;
 mod generation;
+mod history;
 mod preflight;
+mod rollback;
 mod serve;
 mod status;
+mod table;
 mod upgrade;
 
 use std::process::ExitCode;
@@ -49,6 +52,8 @@ static VERSION: LazyLock<String> =
 enum Command {
     Serve(Box<serve::Options>),
     Upgrade(upgrade::Options),
+    Rollback(rollback::Options),
+    History(history::Options),
     Status(status::Options),
     Check(check::Options),
     /// Run as a generation. Started by the keeper only.
@@ -65,6 +70,8 @@ pub fn main(entry: &Entry) -> ExitCode {
     let done = match Cli::parse_from(words).command {
         Command::Serve(options) => serve::run(*options),
         Command::Upgrade(options) => upgrade::run(&options),
+        Command::Rollback(options) => rollback::run(&options),
+        Command::History(options) => history::run(&options),
         Command::Status(options) => status::run(&options),
         Command::Check(options) => return check::run(&options),
         Command::Generation(options) => generation::run(&options, entry),

@@ -3,13 +3,38 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::LazyLock;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
 
 use crate::keeper::{self, runtime_dir};
 use crate::logging::{self, LogFormat, LogLevel};
-use crate::settings::{Directive, Settings, read_config_file, split_words};
+use crate::settings::{
+    DEFAULT_HANG_TIMEOUT_MS, DEFAULT_PROBATION_MS, Directive, Settings, read_config_file,
+    split_words,
+};
+
+/// A generation under load may well pause for a tenth of a second.
+const SHORTEST_HANG_TIMEOUT: Duration = Duration::from_millis(200);
+
+static DEFAULT_PROBATION: LazyLock<String> = LazyLock::new(|| in_seconds(DEFAULT_PROBATION_MS));
+
+static DEFAULT_HANG_TIMEOUT: LazyLock<String> =
+    LazyLock::new(|| in_seconds(DEFAULT_HANG_TIMEOUT_MS));
+
+fn in_seconds(ms: u64) -> String {
+    Duration::from_millis(ms).as_secs_f64().to_string()
+}
+
+/// Reads how long a generation may do nothing.
+fn hang_timeout(given: &str) -> Result<Duration, String> {
+    match super::client::seconds(given)? {
+        short if short < SHORTEST_HANG_TIMEOUT => Err("at least 0.2 seconds are needed".into()),
+        timeout => Ok(timeout),
+    }
+}
 
 /// Run a server in the foreground.
 ///
@@ -85,7 +110,14 @@ pub struct Options {
     loglevel: Option<LogLevel>,
     /// How long an upgrade may take unless its request says otherwise.
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = super::client::seconds)]
-    upgrade_timeout: std::time::Duration,
+    upgrade_timeout: Duration,
+    /// How long the generation before stands by after an upgrade, ready to take the server back if
+    /// the new one crashes, hangs, or is told to go back; 0 for not at all.
+    #[arg(long, value_name = "SECONDS", default_value = DEFAULT_PROBATION.as_str(), value_parser = super::client::seconds_or_none)]
+    probation: Duration,
+    /// In that time the new generation counts as hung if it does nothing for so long.
+    #[arg(long, value_name = "SECONDS", default_value = DEFAULT_HANG_TIMEOUT.as_str(), value_parser = hang_timeout)]
+    hang_timeout: Duration,
     /// Where the control socket is put [default: $XDG_RUNTIME_DIR/hotredis, /run/hotredis or
     /// /tmp/hotredis-UID].
     #[arg(long, value_name = "DIR")]
@@ -124,6 +156,8 @@ fn settings_of(options: Options) -> anyhow::Result<Settings> {
         arena_file: options.arena_file.map(std::path::absolute).transpose()?,
         log_format: options.log_format,
         upgrade_timeout_ms: u64::try_from(options.upgrade_timeout.as_millis())?,
+        probation_ms: u64::try_from(options.probation.as_millis())?,
+        hang_timeout_ms: u64::try_from(options.hang_timeout.as_millis())?,
         runtime_dir: std::path::absolute(runtime_dir)?,
     })
 }
@@ -238,6 +272,18 @@ mod tests {
         assert_eq!(settings.directives, expected);
         assert_eq!(settings.upgrade_timeout_ms, 30_000);
         assert!(settings.runtime_dir.is_absolute());
+    }
+
+    #[test]
+    fn a_probation_may_be_none_and_a_hang_timeout_not_too_short() {
+        let settings = parse(&[]).unwrap();
+        assert_eq!(settings.probation_ms, DEFAULT_PROBATION_MS);
+        assert_eq!(settings.hang_timeout_ms, DEFAULT_HANG_TIMEOUT_MS);
+        let settings = parse(&["--probation", "0.5", "--hang-timeout", "0.2"]).unwrap();
+        assert_eq!((settings.probation_ms, settings.hang_timeout_ms), (500, 200));
+        assert_eq!(parse(&["--probation", "0"]).unwrap().probation_ms, 0);
+        assert!(parse(&["--probation", "-1"]).is_err());
+        assert!(parse(&["--hang-timeout", "0.1"]).is_err());
     }
 
     #[test]

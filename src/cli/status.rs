@@ -1,12 +1,13 @@
 //! `hotredis status`: shows the running instances.
 
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 
 use super::client::Selector;
 use super::complain;
+use super::table::{or_dash, size, span, table};
 use crate::keeper::protocol::InstanceStatus;
 
 /// Show running instances.
@@ -22,7 +23,7 @@ pub struct Options {
     json: bool,
 }
 
-const TITLES: [&str; 10] = [
+const TITLES: [&str; 11] = [
     "PID",
     "GEN",
     "VERSION",
@@ -32,6 +33,7 @@ const TITLES: [&str; 10] = [
     "KEYS",
     "MEMORY",
     "ADDRESSES",
+    "UPGRADES",
     "LAST UPGRADE",
 ];
 
@@ -46,7 +48,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     } else if statuses.is_empty() {
         println!("no running instance");
     } else {
-        print!("{}", table(&statuses));
+        print!("{}", text(&statuses));
     }
     for error in &silent {
         complain(error);
@@ -54,21 +56,11 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     Ok(if silent.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn table(statuses: &[InstanceStatus]) -> String {
+fn text(statuses: &[InstanceStatus]) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let mut rows = vec![TITLES.map(String::from)];
-    rows.extend(statuses.iter().map(|status| row(status, now)));
-    let widths: Vec<usize> = (0..TITLES.len())
-        .map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
-        .collect();
-    let mut text = String::new();
-    for row in rows {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-        let line = cells.collect::<Vec<_>>().join("  ");
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
-    text
+    let mut rows = vec![TITLES.map(String::from).to_vec()];
+    rows.extend(statuses.iter().map(|status| row(status, now).to_vec()));
+    table(&rows)
 }
 
 fn row(status: &InstanceStatus, now: u64) -> [String; TITLES.len()] {
@@ -78,21 +70,30 @@ fn row(status: &InstanceStatus, now: u64) -> [String; TITLES.len()] {
         status.pid.to_string(),
         status.generation.to_string(),
         status.version.clone(),
-        if status.build.is_empty() { "-".into() } else { status.build.clone() },
+        or_dash(&status.build),
         span(status.uptime_s),
         load.map_or_else(unknown, |load| load.clients.to_string()),
         load.map_or_else(unknown, |load| load.keys.to_string()),
         load.map_or_else(unknown, |load| size(load.memory)),
         status.addresses.join(" "),
+        counts(status),
         last_upgrade(status, now),
     ]
+}
+
+/// How many upgrades came off, failed, and were undone.
+fn counts(status: &InstanceStatus) -> String {
+    let counts =
+        [(status.upgrades, "ok"), (status.failures, "failed"), (status.rollbacks, "rolled back")];
+    let shown = counts.into_iter().filter(|(count, _)| *count > 0);
+    or_dash(&shown.map(|(count, what)| format!("{count} {what}")).collect::<Vec<_>>().join(", "))
 }
 
 fn last_upgrade(status: &InstanceStatus, now: u64) -> String {
     if let Some(phase) = &status.upgrading {
         return format!("running: {phase}");
     }
-    match &status.last_upgrade {
+    let last = match &status.last_upgrade {
         None => "-".into(),
         Some(last) if last.succeeded => format!(
             "ok {} ago: frozen {} us, {} ms in all, {} connections",
@@ -101,48 +102,25 @@ fn last_upgrade(status: &InstanceStatus, now: u64) -> String {
             last.total_ms,
             last.connections
         ),
+        Some(last) if last.rolled_back => {
+            format!("{} ago {}", span(now.saturating_sub(last.at)), last.result)
+        }
         Some(last) => format!("failed {} ago: {}", span(now.saturating_sub(last.at)), last.result),
-    }
-}
-
-fn span(seconds: u64) -> String {
-    match seconds {
-        0..60 => format!("{seconds}s"),
-        60..3600 => format!("{}m{}s", seconds / 60, seconds % 60),
-        3600..86400 => format!("{}h{}m", seconds / 3600, seconds / 60 % 60),
-        _ => format!("{}d{}h", seconds / 86400, seconds / 3600 % 24),
-    }
-}
-
-fn size(bytes: u64) -> String {
-    let units = ["B", "K", "M", "G", "T", "P", "E"];
-    let mut unit = 0;
-    let mut scale = 1u64;
-    while unit + 1 < units.len() && bytes / scale >= 1024 {
-        scale *= 1024;
-        unit += 1;
-    }
-    let tenths = u128::from(bytes) * 10 / u128::from(scale);
-    if unit == 0 {
-        format!("{bytes}B")
-    } else {
-        format!("{}.{}{}", tenths / 10, tenths % 10, units[unit])
+    };
+    match &status.probation {
+        None => last,
+        Some(probation) => format!(
+            "on probation for {:.1} s yet, generation {} stands by; {last}",
+            Duration::from_millis(probation.left_ms).as_secs_f64(),
+            probation.generation
+        ),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keeper::protocol::{LastUpgrade, Load};
-
-    #[test]
-    fn numbers_read_well() {
-        assert_eq!([span(5), span(65), span(3660), span(90000)], ["5s", "1m5s", "1h1m", "1d1h"]);
-        assert_eq!(
-            [size(10), size(1536), size(5 << 30), size(u64::MAX)],
-            ["10B", "1.5K", "5.0G", "15.9E"]
-        );
-    }
+    use crate::keeper::protocol::{LastUpgrade, Load, ProbationStatus};
 
     #[test]
     fn the_table_has_a_line_for_each() {
@@ -162,10 +140,35 @@ mod tests {
             ..InstanceStatus::default()
         };
         assert_eq!(last_upgrade(&up, 100), "ok 5s ago: frozen 321 us, 40 ms in all, 5 connections");
-        let text = table(&[up, InstanceStatus::default()]);
+        let text = text(&[up, InstanceStatus::default()]);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 3);
         assert!(lines[1].starts_with("17 ") && lines[1].contains("2.0K"));
         assert!(lines[2].contains('?'));
+    }
+
+    #[test]
+    fn what_was_undone_and_what_is_on_probation_is_told() {
+        let last = LastUpgrade {
+            at: 95,
+            rolled_back: true,
+            result: "rolled back: it hung".into(),
+            ..Default::default()
+        };
+        let probation = ProbationStatus { generation: 3, left_ms: 1250, ..Default::default() };
+        let status = InstanceStatus {
+            last_upgrade: Some(last),
+            upgrades: 2,
+            rollbacks: 1,
+            ..InstanceStatus::default()
+        };
+        assert_eq!(counts(&status), "2 ok, 1 rolled back");
+        assert_eq!(counts(&InstanceStatus::default()), "-");
+        assert_eq!(last_upgrade(&status, 100), "5s ago rolled back: it hung");
+        let watched = InstanceStatus { probation: Some(probation), ..InstanceStatus::default() };
+        assert_eq!(
+            last_upgrade(&watched, 100),
+            "on probation for 1.2 s yet, generation 3 stands by; -"
+        );
     }
 }

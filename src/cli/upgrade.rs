@@ -8,17 +8,20 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 
-use super::client::{Selector, seconds};
+use super::client::{Selector, seconds, seconds_or_none};
+use super::history::phases;
+use super::table::micros;
 use crate::keeper::protocol::{Reply, Request, UpgradeResult};
 use crate::version;
 
-/// Longer than the longest time that an upgrade can be given: the keeper answers earlier, always.
-const PATIENCE: Duration = Duration::from_secs(3600 + 120);
+/// Longer than the longest times that an upgrade, and then a probation and a hang in it, can be
+/// given: the keeper answers earlier, always.
+const PATIENCE: Duration = Duration::from_secs(3 * 3600 + 120);
 
 /// Replace the binary of a running instance without dropping a connection.
 ///
-/// Waits for the end. Exits with 0 only if the new generation serves; otherwise the old one serves
-/// on.
+/// Waits until the new generation serves and exits with 0, or says why it does not: then the old one
+/// serves on. For a while the old one stands by, see `hotredis rollback`.
 #[derive(Debug, Args)]
 pub struct Options {
     /// The new binary.
@@ -29,6 +32,12 @@ pub struct Options {
     /// Give up after so long [default: the server's --upgrade-timeout].
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     timeout: Option<Duration>,
+    /// How long the old generation stands by, 0 for not at all [default: the server's --probation].
+    #[arg(long, value_name = "SECONDS", value_parser = seconds_or_none)]
+    probation: Option<Duration>,
+    /// Wait for the end of the probation too, and fail if the old generation serves again.
+    #[arg(long)]
+    wait_probation: bool,
     /// Only ask the new binary whether it could take over.
     #[arg(long)]
     dry_run: bool,
@@ -41,13 +50,18 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let mut instance = options.selector.find()?;
     let binary =
         std::path::absolute(&options.binary).context("cannot make the binary's path absolute")?;
-    let timeout_ms =
-        options.timeout.map(|timeout| u64::try_from(timeout.as_millis())).transpose()?;
+    let milliseconds = |time: Duration| u64::try_from(time.as_millis());
     let old = format!(
         "generation {} (pid {})",
         instance.status.generation, instance.status.generation_pid
     );
-    instance.connection.send(&Request::Upgrade { binary, timeout_ms, dry_run: options.dry_run })?;
+    instance.connection.send(&Request::Upgrade {
+        binary,
+        timeout_ms: options.timeout.map(milliseconds).transpose()?,
+        dry_run: options.dry_run,
+        probation_ms: options.probation.map(milliseconds).transpose()?,
+        wait_probation: options.wait_probation,
+    })?;
     let mut progress = Progress::new(!options.json);
     loop {
         match instance
@@ -94,12 +108,22 @@ fn summary(result: &UpgradeResult) -> String {
             format!("dry run: {new} could take over from {old} (serves arenas {fingerprints})")
         }
         None => format!(
-            "generation {} serves: {old} -> {new}, {} connections moved, frozen for {}, {} in all",
+            "generation {} serves: {old} -> {new}\n\
+             frozen for {}, {} connections moved, {} in all ({}){}",
             result.generation,
-            result.connections,
             micros(result.freeze_us),
-            micros(result.total_ms.saturating_mul(1000))
+            result.connections,
+            micros(result.total_ms.saturating_mul(1000)),
+            phases(&result.phases),
+            standing_by(result)
         ),
+        Some(reason) if result.rolled_back => format!(
+            "rolled back: {reason}\ngeneration {} ({old}) serves again, not {new}",
+            result.generation
+        ),
+        Some(reason) if result.generation == 0 => {
+            format!("failed in phase {}: {reason}", result.phase)
+        }
         Some(reason) => format!(
             "failed in phase {}: {reason}\ngeneration {} ({old}) serves on",
             result.phase, result.generation
@@ -107,8 +131,14 @@ fn summary(result: &UpgradeResult) -> String {
     }
 }
 
-fn micros(us: u64) -> String {
-    format!("{:?}", Duration::from_micros(us))
+/// What is said of a probation that has not ended.
+fn standing_by(result: &UpgradeResult) -> String {
+    let ended = result.phases.iter().any(|phase| phase.phase == "probation");
+    if result.probation_ms == 0 || ended {
+        return String::new();
+    }
+    let length = Duration::from_millis(result.probation_ms);
+    format!("\ngeneration {} stands by for {length:?}: hotredis rollback undoes this", result.from)
 }
 
 /// Shows phases: in place on a terminal, else a line for each.
@@ -147,13 +177,16 @@ impl Progress {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::keeper::protocol::PhaseTime;
 
     #[test]
     fn the_summary_says_what_serves() {
         let won = UpgradeResult {
             succeeded: true,
+            from: 1,
             generation: 2,
             old_version: "1.0".into(),
+            phases: vec![PhaseTime { phase: "start".into(), us: 7000 }],
             connections: 5,
             freeze_us: 321,
             total_ms: 40,
@@ -161,7 +194,27 @@ mod tests {
         };
         assert_eq!(
             summary(&won),
-            "generation 2 serves: 1.0 -> ?, 5 connections moved, frozen for 321µs, 40ms in all"
+            "generation 2 serves: 1.0 -> ?\n\
+             frozen for 321\u{b5}s, 5 connections moved, 40.0ms in all (start 7.0ms)"
+        );
+        let watched = UpgradeResult { probation_ms: 1500, ..won.clone() };
+        assert!(
+            summary(&watched)
+                .ends_with("\ngeneration 1 stands by for 1.5s: hotredis rollback undoes this")
+        );
+        let over = PhaseTime { phase: "probation".into(), us: 1_500_000 };
+        let watched = UpgradeResult { phases: vec![over], ..watched };
+        assert!(summary(&watched).ends_with("(probation 1.5s)"));
+        let undone = UpgradeResult {
+            succeeded: false,
+            rolled_back: true,
+            generation: 1,
+            reason: Some("it hung".into()),
+            ..won.clone()
+        };
+        assert_eq!(
+            summary(&undone),
+            "rolled back: it hung\ngeneration 1 (1.0) serves again, not ?"
         );
         let lost = UpgradeResult {
             succeeded: false,

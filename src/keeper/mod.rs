@@ -1,19 +1,24 @@
 //! The keeper: the parent of all generations, whose pid is the one that users know.
 //!
 //! One thread, one `poll` loop, over signals, the control socket, the channels of at most two
-//! generations and the output of a preflight. Nothing in it waits: what takes time is a state with
+//! generations (the one that serves, and its successor or the predecessor that stands by) and the
+//! output of a preflight. Nothing in it waits: what takes time is a state with
 //! a deadline. It never touches the arena, a client or a listener, so there is little that could
 //! make it fail.
 
 mod child;
 mod control;
+mod history;
 mod pidfile;
 mod preflight;
+mod probation;
 mod process;
 pub mod protocol;
+mod reporting;
 mod requests;
 pub mod runtime_dir;
 mod signals;
+mod timeline;
 mod upgrading;
 
 use std::os::fd::AsFd;
@@ -32,9 +37,10 @@ use crate::settings::{Settings, SettingsError};
 use crate::version;
 use child::Child;
 use control::{ClientId, ControlSocket, Incoming};
+use history::History;
 use pidfile::PidFile;
+use probation::Probation;
 use process::{Binary, BinaryError, Ending, SpawnError};
-use protocol::LastUpgrade;
 use requests::Pending;
 use runtime_dir::RuntimeDirError;
 use signals::Signals;
@@ -121,17 +127,17 @@ struct Keeper {
     /// Generation 1 has said READY.
     ready: bool,
     /// How `serving` ended, if it did: then its pid may be another's. It may still be open whether
-    /// its successor took over before.
+    /// its successor took over before, or its predecessor will.
     lost: Option<Ending>,
     upgrade: Option<Upgrade>,
+    /// The predecessor that stands by. Never while two generations hand over.
+    probation: Option<Probation>,
     /// Predecessors that have handed over, with when they must be gone.
     leaving: Vec<(Child, Instant)>,
     pending: Vec<Pending>,
     /// A number for each upgrade and each request to a generation.
     next_number: u64,
-    upgrades: u64,
-    failures: u64,
-    last_upgrade: Option<LastUpgrade>,
+    history: History,
     /// Why the server is to stop, once somebody has asked for it.
     stopping: Option<String>,
     interrupts: u32,
@@ -180,12 +186,11 @@ impl Keeper {
             ready: false,
             lost: None,
             upgrade: None,
+            probation: None,
             leaving: Vec::new(),
             pending: Vec::new(),
             next_number: 1,
-            upgrades: 0,
-            failures: 0,
-            last_upgrade: None,
+            history: History::default(),
             stopping: None,
             interrupts: 0,
             exit: None,
@@ -237,13 +242,15 @@ impl Keeper {
         let of_upgrade = match self.upgrade.as_ref().map(|upgrade| &upgrade.step) {
             Some(Step::Preflight(running)) => running.stdout(),
             Some(Step::Handover(successor)) => successor.channel(),
-            Some(Step::Ending { .. }) | None => None,
+            Some(Step::Parting | Step::Ending { .. }) | None => None,
         };
+        let predecessor = self.probation.as_ref().and_then(|it| it.predecessor.channel());
         let single = [
             (Source::Signals, Some(self.signals.as_fd())),
             (Source::Control, self.control.listener()),
             (Source::Other, self.serving.channel()),
             (Source::Other, of_upgrade),
+            (Source::Other, predecessor),
         ];
         let single = single
             .into_iter()
@@ -259,8 +266,9 @@ impl Keeper {
         let upgrade = self.upgrade.as_ref().and_then(Upgrade::next_deadline);
         let leaving = self.leaving.iter().map(|(_, deadline)| *deadline).min();
         let pending = self.pending.iter().map(|pending| pending.deadline).min();
-        let next =
-            [upgrade, leaving, pending, self.control.next_deadline()].into_iter().flatten().min();
+        let probation = self.probation.as_ref().map(Probation::next_deadline);
+        let all = [upgrade, probation, leaving, pending, self.control.next_deadline()];
+        let next = all.into_iter().flatten().min();
         let Some(next) = next else { return PollTimeout::NONE };
         // Rounded up: waking before the deadline would only mean to wait again.
         let left = next.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
@@ -271,6 +279,7 @@ impl Keeper {
         self.control.expire(now);
         self.expire_pending(now);
         self.drive_upgrade(now);
+        self.drive_probation(now);
         for (child, deadline) in &mut self.leaving {
             if now >= *deadline {
                 warn!("generation {} has handed over but does not exit: killed", child.number);
@@ -280,23 +289,36 @@ impl Keeper {
         }
     }
 
-    /// Reads a bounded number of messages of both generations; whether there were any.
+    /// Reads a bounded number of messages of all generations; whether there were any.
     fn on_messages(&mut self) -> bool {
-        // Read the successor first and heed it last: then what the predecessor had said before the
-        // successor went on is heard before what the successor said then.
+        // Read the later ones of a chain first and heed them last: then what the one before had said
+        // before the other went on is heard before what the other said then.
         let of_successor = match &mut self.upgrade {
-            Some(Upgrade { step: Step::Handover(successor), .. }) => successor.receive(),
+            Some(Upgrade { step: Step::Handover(successor), .. }) => heard_from(successor),
             _ => Vec::new(),
         };
-        let of_serving = self.serving.receive();
-        let any = !of_serving.is_empty() || !of_successor.is_empty();
-        for message in of_serving {
-            self.on_message_of_serving(message);
-        }
-        for message in of_successor {
-            self.on_message_of_successor(message);
+        let of_predecessor = match &mut self.probation {
+            Some(probation) => heard_from(&mut probation.predecessor),
+            None => Vec::new(),
+        };
+        let messages = [heard_from(&mut self.serving), of_predecessor, of_successor].concat();
+        let any = !messages.is_empty();
+        for (speaker, message) in messages {
+            self.on_message(speaker, message);
         }
         any
+    }
+
+    /// What a generation says is heeded as what it is by then: an earlier message may have changed
+    /// that.
+    fn on_message(&mut self, speaker: Pid, message: GenerationToKeeper) {
+        if speaker == self.serving.pid {
+            self.on_message_of_serving(message);
+        } else if self.is_standing_by(speaker) {
+            self.on_message_of_predecessor(message);
+        } else if self.is_part_of_upgrade(speaker) {
+            self.on_message_of_successor(message);
+        }
     }
 
     fn on_message_of_serving(&mut self, message: GenerationToKeeper) {
@@ -314,7 +336,9 @@ impl Keeper {
             GenerationToKeeper::Stopping(said) => {
                 info!("generation {} stops: {}", self.serving.number, said.cause);
                 self.serving.stopping = true;
+                self.release_predecessor();
             }
+            GenerationToKeeper::GoBackFailed(said) => self.on_go_back_failed(said),
             GenerationToKeeper::CheckReport(said) => self.on_check_report(said),
             GenerationToKeeper::StatusReport(said) => self.on_status_report(&said),
             // GOODBYE may come before the successor's SERVING has been read: its exit tells as
@@ -382,6 +406,8 @@ impl Keeper {
     fn on_exit(&mut self, pid: Pid, ending: Ending) {
         if pid == self.serving.pid {
             self.on_exit_of_serving(ending);
+        } else if self.is_standing_by(pid) {
+            self.on_exit_of_predecessor(ending);
         } else if self.is_part_of_upgrade(pid) {
             self.on_exit_in_upgrade(ending);
         } else if let Some(at) = self.leaving.iter().position(|(child, _)| child.pid == pid) {
@@ -395,12 +421,14 @@ impl Keeper {
     fn on_exit_of_serving(&mut self, ending: Ending) {
         self.lost = Some(ending);
         // It may have handed over before it ended: its successor will tell, or not make it either.
-        if !matches!(self.upgrade, Some(Upgrade { step: Step::Handover(_), .. })) {
+        let handing_over = matches!(self.upgrade, Some(Upgrade { step: Step::Handover(_), .. }));
+        if !handing_over && !self.await_return(ending) {
             self.on_loss(ending);
         }
     }
 
     fn on_loss(&mut self, ending: Ending) {
+        self.abandon_probation(ending);
         // Whoever asked it to stop by a signal got what was wanted, said or unsaid.
         let unsaid = self.stopping.is_some()
             && matches!(ending, Ending::Signal(Signal::SIGTERM) | Ending::Exit(0));
@@ -437,8 +465,13 @@ impl Keeper {
         }
     }
 
-    fn send_shutdown(&self) {
+    fn send_shutdown(&mut self) {
         let Some(cause) = self.stopping.clone().filter(|_| self.lost.is_none()) else { return };
+        if self.is_rolling_back() {
+            // Who serves is about to change: whoever it is will be told then.
+            return;
+        }
+        self.release_predecessor();
         let told = self.ready && self.serving.send(channel::Shutdown { cause }, None).is_ok();
         if !told {
             process::signal_child(self.serving.pid, Signal::SIGTERM);
@@ -452,6 +485,9 @@ impl Keeper {
         }
         if let Some(Upgrade { step: Step::Handover(successor), .. }) = &self.upgrade {
             process::signal_child(successor.pid, Signal::SIGKILL);
+        }
+        if let Some(probation) = &self.probation {
+            process::signal_child(probation.predecessor.pid, Signal::SIGKILL);
         }
         for (child, _) in &self.leaving {
             process::signal_child(child.pid, Signal::SIGKILL);
@@ -469,6 +505,12 @@ impl Keeper {
         self.next_number += 1;
         self.next_number - 1
     }
+}
+
+/// The messages that a generation has sent, each with who sent it.
+fn heard_from(child: &mut Child) -> Vec<(Pid, GenerationToKeeper)> {
+    let messages = child.receive();
+    messages.into_iter().map(|message| (child.pid, message)).collect()
 }
 
 /// Where the file is from which this process was started: what SIGUSR2 upgrades to.

@@ -3,6 +3,9 @@
 //!
 //! A request gets one reply; `upgrade` gets any number of `progress` lines before its `result`.
 //! Whatever goes wrong with a request is answered by `error`.
+//!
+//! A keeper and those who ask it may be of different builds: what is not known is passed over, and
+//! what is not there has its default.
 
 use std::path::PathBuf;
 
@@ -33,7 +36,18 @@ pub enum Request {
         /// Stop after the preflight and say what was found.
         #[serde(default)]
         dry_run: bool,
+        /// How long the predecessor stands by, in milliseconds, 0 for not at all; as the instance
+        /// was told if not given.
+        #[serde(default)]
+        probation_ms: Option<u64>,
+        /// Answer only when the predecessor does not stand by any more.
+        #[serde(default)]
+        wait_probation: bool,
     },
+    /// Have the predecessor, which stands by, serve again. Answered by [`Reply::Rollback`].
+    Rollback,
+    /// What upgrades there were. Answered by [`Reply::History`].
+    History,
     /// Run the checker. Answered by [`Reply::Check`].
     Check,
     /// Shut down cleanly. Answered by [`Reply::Stopping`].
@@ -57,6 +71,13 @@ pub enum Reply {
     },
     /// What came of the upgrade.
     Result(Box<UpgradeResult>),
+    /// What came of a rollback.
+    Rollback(Box<RollbackResult>),
+    /// The upgrades that there were, the earliest first.
+    History {
+        /// Those that the keeper remembers.
+        upgrades: Vec<UpgradeResult>,
+    },
     /// What the checker found.
     Check(CheckResult),
     /// The instance is shutting down.
@@ -70,6 +91,7 @@ pub enum Reply {
 
 /// How an instance is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct InstanceStatus {
     /// The keeper's pid: the one that users know.
     pub pid: u32,
@@ -95,10 +117,28 @@ pub struct InstanceStatus {
     pub upgrades: u64,
     /// Upgrades that failed or were refused.
     pub failures: u64,
+    /// Upgrades that succeeded and were undone in their probation.
+    pub rollbacks: u64,
+    /// The probation that is running.
+    pub probation: Option<ProbationStatus>,
     /// The last upgrade, if there was one.
     pub last_upgrade: Option<LastUpgrade>,
     /// What the generation says of itself; missing if it did not answer in time.
     pub load: Option<Load>,
+}
+
+/// A predecessor that stands by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ProbationStatus {
+    /// Number of the predecessor.
+    pub generation: u64,
+    /// Its process id.
+    pub generation_pid: u32,
+    /// For how long yet, in milliseconds.
+    pub left_ms: u64,
+    /// It has been told to leave.
+    pub released: bool,
 }
 
 /// What a generation serves.
@@ -114,11 +154,14 @@ pub struct Load {
 
 /// The upgrade that ended last.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct LastUpgrade {
     /// When it ended, in seconds since 1970.
     pub at: u64,
-    /// Whether the new generation served.
+    /// Whether the new generation served, and was not undone since.
     pub succeeded: bool,
+    /// Whether it was undone in its probation.
+    pub rolled_back: bool,
     /// `ok`, or the phase and the reason.
     pub result: String,
     /// Client connections moved.
@@ -131,26 +174,78 @@ pub struct LastUpgrade {
 
 /// What came of an upgrade.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct UpgradeResult {
+    /// Its number; 0 if it was refused before it got one.
+    pub upgrade: u64,
+    /// When it ended, or was undone, in seconds since 1970.
+    pub at: u64,
     /// Whether the new generation serves; for a dry run, whether the binary would be let in.
     pub succeeded: bool,
     /// Whether it was only tried.
     pub dry_run: bool,
+    /// Whether the new generation did serve, and the one before took the server back.
+    pub rolled_back: bool,
     /// Where it failed; the last phase if it did not.
     pub phase: String,
-    /// Why it failed.
+    /// Why it failed, or was undone.
     pub reason: Option<String>,
-    /// The generation that serves now.
+    /// The generation that served before.
+    pub from: u64,
+    /// The number of the new generation.
+    pub to: u64,
+    /// The generation that serves now, 0 if none does.
     pub generation: u64,
     /// Version of the generation that served before.
     pub old_version: String,
     /// Build of the generation that served before.
     pub old_build: String,
+    /// The file that was upgraded to.
+    pub binary: PathBuf,
     /// What the new binary said of itself, if it got that far.
     pub new: Option<Identity>,
     /// Client connections moved.
     pub connections: u64,
     /// The freeze in microseconds.
+    pub freeze_us: u64,
+    /// From the request to SERVING, or the failure, in milliseconds.
+    pub total_ms: u64,
+    /// How long the predecessor was to stand by, in milliseconds.
+    pub probation_ms: u64,
+    /// The phases that it went through.
+    pub phases: Vec<PhaseTime>,
+}
+
+/// How long a phase took.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PhaseTime {
+    /// The phase's name.
+    pub phase: String,
+    /// Its length in microseconds, as the keeper has seen it.
+    pub us: u64,
+}
+
+/// What came of a rollback.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RollbackResult {
+    /// Whether the predecessor serves again.
+    pub rolled_back: bool,
+    /// What happened and why.
+    pub reason: String,
+    /// The generation that serves now.
+    pub generation: u64,
+    /// Its version.
+    pub version: String,
+    /// Its build.
+    pub build: String,
+    /// Whether the successor gave the server back itself; else it was killed first.
+    pub given: bool,
+    /// Client connections that are served.
+    pub connections: u64,
+    /// How long nobody was served, in microseconds; 0 if that is not known, because the successor
+    /// was killed.
     pub freeze_us: u64,
     /// From the request to the end in milliseconds.
     pub total_ms: u64,
@@ -177,7 +272,13 @@ mod tests {
     fn requests_read_as_documented() {
         let read = |line| serde_json::from_str::<Request>(line);
         assert_eq!(read(r#"{"op":"status"}"#).unwrap(), Request::Status);
-        let upgrade = Request::Upgrade { binary: "/x".into(), timeout_ms: None, dry_run: false };
+        let upgrade = Request::Upgrade {
+            binary: "/x".into(),
+            timeout_ms: None,
+            dry_run: false,
+            probation_ms: None,
+            wait_probation: false,
+        };
         assert_eq!(read(r#"{"op":"upgrade","binary":"/x"}"#).unwrap(), upgrade);
         for wrong in
             ["", "null", "{}", r#"{"op":"dance"}"#, r#"{"op":"upgrade"}"#, r#"{"op":"status"} x"#]
@@ -193,11 +294,20 @@ mod tests {
             Reply::Error { reason: "line\nbreak".into() },
             Reply::Status(Box::default()),
             Reply::Result(Box::default()),
+            Reply::Rollback(Box::default()),
+            Reply::History { upgrades: vec![UpgradeResult::default()] },
         ];
         for reply in replies {
             let line = serde_json::to_string(&reply).unwrap();
             assert!(!line.contains('\n'));
             assert_eq!(serde_json::from_str::<Reply>(&line).unwrap(), reply);
         }
+    }
+
+    #[test]
+    fn a_keeper_of_an_earlier_build_is_understood() {
+        let line = r#"{"type":"result","succeeded":true,"generation":3}"#;
+        let result = UpgradeResult { succeeded: true, generation: 3, ..UpgradeResult::default() };
+        assert_eq!(serde_json::from_str::<Reply>(line).unwrap(), Reply::Result(Box::new(result)));
     }
 }

@@ -6,6 +6,7 @@ use handoff::keeper_channel::{Check, CheckOutcome, CheckReport, Status, StatusRe
 
 use super::Keeper;
 use super::control::ClientId;
+use super::probation::Probation;
 use super::process::pid_number;
 use super::protocol::{CheckResult, InstanceStatus, Load, Reply, Request};
 use super::upgrading::Wish;
@@ -43,9 +44,19 @@ impl Keeper {
                 self.refuse(client, "an upgrade is running: try again when it has ended");
             }
             Request::Check => self.ask(client, Question::Check),
-            Request::Upgrade { binary, timeout_ms, dry_run } => {
-                let timeout = timeout_ms.map(Duration::from_millis);
-                self.begin_upgrade(Wish { binary, timeout, dry_run, client: Some(client) });
+            Request::Upgrade { binary, timeout_ms, dry_run, probation_ms, wait_probation } => self
+                .begin_upgrade(Wish {
+                    binary,
+                    timeout: timeout_ms.map(Duration::from_millis),
+                    dry_run,
+                    probation: probation_ms.map(Duration::from_millis),
+                    wait_probation,
+                    client: Some(client),
+                }),
+            Request::Rollback => self.roll_back(client),
+            Request::History => {
+                let upgrades = self.history.records();
+                self.control.finish(client, &Reply::History { upgrades });
             }
             Request::Shutdown => {
                 self.control.finish(client, &Reply::Stopping);
@@ -141,9 +152,11 @@ impl Keeper {
             binary: self.binary.clone(),
             uptime_s: self.started.elapsed().as_secs(),
             upgrading: self.upgrade.as_ref().map(|upgrade| upgrade.phase.name().into()),
-            upgrades: self.upgrades,
-            failures: self.failures,
-            last_upgrade: self.last_upgrade.clone(),
+            upgrades: self.history.upgrades,
+            failures: self.history.failures,
+            rollbacks: self.history.rollbacks,
+            probation: self.probation.as_ref().map(Probation::status),
+            last_upgrade: self.history.last(),
             load,
         };
         self.control.finish(client, &Reply::Status(Box::new(status)));

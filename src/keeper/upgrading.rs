@@ -7,7 +7,7 @@
 
 use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use handoff::keeper_channel::{
     self as channel, GenerationToKeeper, Phase, Progress, UpgradeFailed,
@@ -15,19 +15,23 @@ use handoff::keeper_channel::{
 use handoff::link::Link;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::child::Child;
 use super::control::ClientId;
+use super::history::bounded;
 use super::preflight::Preflight;
 use super::process::{self, Binary, Ending, pid_number};
-use super::protocol::{LastUpgrade, Reply, UpgradeResult};
-use super::{Keeper, LEAVING_PATIENCE, MAX_LEAVING};
+use super::protocol::{Reply, UpgradeResult};
+use super::timeline::Timeline;
+use super::{Keeper, MAX_LEAVING};
 use crate::identity::Identity;
-use crate::version;
 
 /// Shortest and longest time that an upgrade can be given.
 const TIMEOUTS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(3600));
+
+/// Longest time that a predecessor can be made to stand by.
+const MAX_PROBATION: Duration = Duration::from_secs(3600);
 
 /// An upgrade that somebody asks for.
 #[derive(Debug)]
@@ -38,18 +42,41 @@ pub struct Wish {
     pub timeout: Option<Duration>,
     /// Stop after the preflight.
     pub dry_run: bool,
+    /// How long the predecessor stands by; as the instance was told if not given.
+    pub probation: Option<Duration>,
+    /// Answer when the predecessor does not stand by any more.
+    pub wait_probation: bool,
     /// The control client that waits for the result.
     pub client: Option<ClientId>,
+}
+
+/// A wish that is being fulfilled: its number, its bounds, and how far it has come.
+#[derive(Debug)]
+pub struct Attempt {
+    /// Every message about it names this number.
+    pub id: u64,
+    /// The control client that waits for the result.
+    pub client: Option<ClientId>,
+    /// Stop after the preflight.
+    pub dry_run: bool,
+    /// How long the predecessor stands by.
+    pub probation: Duration,
+    /// Answer when the predecessor does not stand by any more.
+    pub wait_probation: bool,
+    /// The file of the new binary.
+    pub path: PathBuf,
+    /// When it was asked for.
+    pub started: Instant,
+    /// When it has failed unless the successor serves.
+    pub deadline: Instant,
+    /// Its phases until now.
+    pub timeline: Timeline,
 }
 
 /// An upgrade that is running.
 #[derive(Debug)]
 pub struct Upgrade {
-    id: u64,
-    client: Option<ClientId>,
-    dry_run: bool,
-    started: Instant,
-    deadline: Instant,
+    attempt: Attempt,
     binary: Binary,
     /// What the new binary said of itself.
     identity: Option<Identity>,
@@ -64,6 +91,8 @@ pub struct Upgrade {
 pub enum Step {
     /// The new binary to say what it is.
     Preflight(Preflight),
+    /// The predecessor that stands by since the upgrade before to leave.
+    Parting,
     /// The two generations to agree.
     Handover(Child),
     /// The killed preflight or successor to be gone, so that nothing is left when the failure is
@@ -76,19 +105,12 @@ pub enum Step {
     },
 }
 
-/// The numbers of a handover that came off.
-#[derive(Clone, Copy, Debug, Default)]
-struct Measured {
-    connections: u64,
-    freeze_us: u64,
-}
-
 impl Upgrade {
     /// When the keeper must look at it, whatever else happens.
     pub fn next_deadline(&self) -> Option<Instant> {
         match &self.step {
             Step::Preflight(running) => Some(running.deadline()),
-            Step::Handover(_) => Some(self.deadline),
+            Step::Parting | Step::Handover(_) => Some(self.attempt.deadline),
             Step::Ending { .. } => None,
         }
     }
@@ -96,8 +118,14 @@ impl Upgrade {
 
 impl Keeper {
     pub(super) fn upgrade_by_signal(&mut self) {
-        let binary = self.binary.clone();
-        self.begin_upgrade(Wish { binary, timeout: None, dry_run: false, client: None });
+        self.begin_upgrade(Wish {
+            binary: self.binary.clone(),
+            timeout: None,
+            dry_run: false,
+            probation: None,
+            wait_probation: false,
+            client: None,
+        });
     }
 
     /// Starts an upgrade, or says why not.
@@ -111,40 +139,46 @@ impl Keeper {
             return;
         }
         info!("upgrading generation {} to {}", self.serving.number, wish.binary.display());
-        let started = Instant::now();
-        let timeout =
-            wish.timeout.unwrap_or(self.settings.upgrade_timeout()).clamp(TIMEOUTS.0, TIMEOUTS.1);
-        let deadline = started + timeout;
+        let attempt = self.attempt(wish);
         let opened =
-            Binary::open(&wish.binary).map_err(|error| error.to_string()).and_then(|binary| {
-                let running = Preflight::start(&binary, deadline);
+            Binary::open(&attempt.path).map_err(|error| error.to_string()).and_then(|binary| {
+                let running = Preflight::start(&binary, attempt.deadline);
                 running
                     .map(|running| (binary, running))
                     .map_err(|error| format!("is no hotredis: it cannot be run ({error})"))
             });
-        let (id, client, dry_run) = (self.number(), wish.client, wish.dry_run);
         match opened {
             Ok((binary, running)) => {
-                self.tell_phase(client, Phase::Preflight, 0, 0);
+                self.tell_phase(attempt.client, Phase::Preflight, 0, 0);
+                if !attempt.dry_run {
+                    // It takes its time to leave: the preflight goes on meanwhile.
+                    self.release_predecessor();
+                }
                 let (phase, step) = (Phase::Preflight, Step::Preflight(running));
-                let upgrade = Upgrade {
-                    id,
-                    client,
-                    dry_run,
-                    started,
-                    deadline,
-                    binary,
-                    identity: None,
-                    phase,
-                    step,
-                };
-                self.upgrade = Some(upgrade);
+                self.upgrade = Some(Upgrade { attempt, binary, identity: None, phase, step });
             }
             Err(reason) => {
-                let reason = name_file(&wish.binary, &reason);
-                let result = UpgradeResult { dry_run, ..self.result_of(Phase::Preflight, started) };
-                self.report(id, client, UpgradeResult { reason: Some(reason), ..result });
+                let reason = Some(name_file(&attempt.path, &reason));
+                let result = self.result_of(&attempt, Phase::Preflight);
+                self.report(UpgradeResult { reason, ..result }, attempt.client);
             }
+        }
+    }
+
+    fn attempt(&mut self, wish: Wish) -> Attempt {
+        let started = Instant::now();
+        let timeout =
+            wish.timeout.unwrap_or(self.settings.upgrade_timeout()).clamp(TIMEOUTS.0, TIMEOUTS.1);
+        Attempt {
+            id: self.number(),
+            client: wish.client,
+            dry_run: wish.dry_run,
+            probation: wish.probation.unwrap_or(self.settings.probation()).min(MAX_PROBATION),
+            wait_probation: wish.wait_probation,
+            path: wish.binary,
+            started,
+            deadline: started + timeout,
+            timeline: Timeline::new(started),
         }
     }
 
@@ -157,6 +191,9 @@ impl Keeper {
             Some(format!("an upgrade is running already, in phase {}", upgrade.phase.name()))
         } else if self.leaving.len() >= MAX_LEAVING {
             Some(format!("{} earlier generations have not exited yet", self.leaving.len()))
+        } else if self.lost.is_some() || self.is_rolling_back() {
+            let reason = "the generation before is about to serve again: try again when it does";
+            Some(reason.into())
         } else {
             None
         }
@@ -165,6 +202,8 @@ impl Keeper {
     /// Looks after what the running upgrade waits for: a preflight's answer, the deadline.
     pub(super) fn drive_upgrade(&mut self, now: Instant) {
         let Some(upgrade) = &mut self.upgrade else { return };
+        let late = now >= upgrade.attempt.deadline;
+        let limit = upgrade.attempt.deadline - upgrade.attempt.started;
         match &mut upgrade.step {
             Step::Preflight(running) => match running.judge(now) {
                 Some(Ok(identity)) => self.on_preflight(identity),
@@ -174,11 +213,11 @@ impl Keeper {
                 }
                 None => {}
             },
-            Step::Handover(_) if now >= upgrade.deadline => {
-                let limit = upgrade.deadline - upgrade.started;
-                self.fail_upgrade(format!("not done within {limit:?}"));
-            }
-            Step::Handover(_) | Step::Ending { .. } => {}
+            Step::Parting if late => self.fail_upgrade(format!(
+                "the generation that stands by since the upgrade before has not left within {limit:?}: try again"
+            )),
+            Step::Handover(_) if late => self.fail_upgrade(format!("not done within {limit:?}")),
+            Step::Parting | Step::Handover(_) | Step::Ending { .. } => {}
         }
     }
 
@@ -189,8 +228,20 @@ impl Keeper {
         if let Some(reason) = objection {
             return self.fail_upgrade(reason);
         }
-        if upgrade.dry_run {
+        if upgrade.attempt.dry_run {
             return self.finish_dry_run();
+        }
+        upgrade.step = Step::Parting;
+        if self.probation.is_none() {
+            self.on_parting();
+        }
+    }
+
+    /// Nobody stands by any more: what has waited for that goes on.
+    pub(super) fn on_parting(&mut self) {
+        let Some(upgrade) = &mut self.upgrade else { return };
+        if !matches!(upgrade.step, Step::Parting) {
+            return;
         }
         if !upgrade.binary.is_unchanged() {
             let reason =
@@ -198,7 +249,8 @@ impl Keeper {
             return self.fail_upgrade(reason);
         }
         upgrade.phase = Phase::Start;
-        let client = upgrade.client;
+        upgrade.attempt.timeline.enter(Phase::Start, Instant::now());
+        let client = upgrade.attempt.client;
         self.tell_phase(client, Phase::Start, 0, 0);
         if let Err(reason) = self.start_successor() {
             self.fail_upgrade(reason);
@@ -209,11 +261,10 @@ impl Keeper {
         let Some(upgrade) = self.upgrade.take() else { return };
         let result = UpgradeResult {
             succeeded: true,
-            dry_run: true,
             new: upgrade.identity,
-            ..self.result_of(Phase::Preflight, upgrade.started)
+            ..self.result_of(&upgrade.attempt, Phase::Preflight)
         };
-        self.report(upgrade.id, upgrade.client, result);
+        self.report(result, upgrade.attempt.client);
     }
 
     /// Starts the successor and introduces the two to each other.
@@ -226,10 +277,11 @@ impl Keeper {
         // From here on a failure finds the successor where it will be killed and reaped.
         upgrade.step = Step::Handover(Child::new(pid, generation, end));
         let Step::Handover(successor) = &upgrade.step else { return Ok(()) };
-        let left = upgrade.deadline.saturating_duration_since(Instant::now());
+        let attempt = &upgrade.attempt;
+        let left = attempt.deadline.saturating_duration_since(Instant::now());
         let deadline_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
         let succeed = channel::Succeed {
-            upgrade: upgrade.id,
+            upgrade: attempt.id,
             generation,
             keeper_pid: std::process::id(),
             predecessor_pid: pid_number(self.serving.pid),
@@ -241,7 +293,7 @@ impl Keeper {
             .map_err(|error| format!("cannot talk to the successor: {error}"))?;
         let successor_pid = pid_number(pid);
         let hand_over =
-            channel::Upgrade { upgrade: upgrade.id, generation, successor_pid, deadline_ms };
+            channel::Upgrade { upgrade: attempt.id, generation, successor_pid, deadline_ms };
         self.serving
             .send(hand_over, Some(link.as_fd()))
             .map_err(|error| format!("cannot talk to the serving generation: {error}"))
@@ -249,15 +301,22 @@ impl Keeper {
 
     pub(super) fn on_progress(&mut self, said: &Progress) {
         let Some(upgrade) = &mut self.upgrade else { return };
-        if upgrade.id != said.upgrade || !matches!(upgrade.step, Step::Handover(_)) {
+        if upgrade.attempt.id != said.upgrade || !matches!(upgrade.step, Step::Handover(_)) {
             return;
         }
         upgrade.phase = upgrade.phase.max(said.phase);
-        let client = upgrade.client;
+        upgrade.attempt.timeline.enter(said.phase, Instant::now());
+        let client = upgrade.attempt.client;
         self.tell_phase(client, said.phase, said.done, said.total);
     }
 
-    fn tell_phase(&mut self, client: Option<ClientId>, phase: Phase, done: u64, total: u64) {
+    pub(super) fn tell_phase(
+        &mut self,
+        client: Option<ClientId>,
+        phase: Phase,
+        done: u64,
+        total: u64,
+    ) {
         if let Some(client) = client {
             let reply = Reply::Progress { phase: phase.name().into(), done, total };
             self.control.progress(client, &reply);
@@ -274,9 +333,11 @@ impl Keeper {
         }
     }
 
-    /// The successor serves: from now on it is the server, whatever happens to it.
+    /// The successor serves. Its predecessor leaves, or stands by for a while.
     fn on_serving(&mut self, said: channel::Serving) {
-        let current = self.upgrade.as_ref().is_some_and(|upgrade| upgrade.id == said.upgrade);
+        let current = self.upgrade.as_ref().is_some_and(|it| {
+            it.attempt.id == said.upgrade && matches!(it.step, Step::Handover(_))
+        });
         if !current {
             return warn!(
                 "the successor reports on upgrade {}, which is not running",
@@ -285,37 +346,40 @@ impl Keeper {
         }
         let Some(upgrade) = self.upgrade.take() else { return };
         let Step::Handover(mut successor) = upgrade.step else { return };
-        let measured = Measured { connections: said.connections, freeze_us: said.freeze_us };
-        let old = self.serving.profile.clone();
-        successor.profile = said.into();
-        let predecessor = std::mem::replace(&mut self.serving, successor);
-        if self.lost.take().is_none() {
-            let release = channel::Release { upgrade: upgrade.id };
-            if let Err(error) = predecessor.send(release, None) {
-                warn!("generation {} cannot be told to go: {error}", predecessor.number);
-            }
-            self.leaving.push((predecessor, Instant::now() + LEAVING_PATIENCE));
-        }
-        self.abandon_pending();
+        let predecessor_lives = self.lost.take().is_none();
+        // A server that is about to stop needs nobody who stands by.
+        let stands_by = predecessor_lives && self.stopping.is_none();
+        let probation = if stands_by { upgrade.attempt.probation } else { Duration::ZERO };
         let result = UpgradeResult {
             succeeded: true,
-            old_version: old.version,
-            old_build: old.build,
+            generation: successor.number,
             new: upgrade.identity,
-            connections: measured.connections,
-            freeze_us: measured.freeze_us,
-            ..self.result_of(Phase::Serve, upgrade.started)
+            connections: said.connections,
+            freeze_us: said.freeze_us,
+            probation_ms: u64::try_from(probation.as_millis()).unwrap_or(u64::MAX),
+            ..self.result_of(&upgrade.attempt, Phase::Serve)
         };
-        self.report(upgrade.id, upgrade.client, result);
+        successor.profile = said.into();
+        let predecessor = std::mem::replace(&mut self.serving, successor);
+        self.abandon_pending();
+        let waits = upgrade.attempt.wait_probation && !probation.is_zero();
+        let (at_once, at_the_end) = match waits {
+            true => (None, upgrade.attempt.client),
+            false => (upgrade.attempt.client, None),
+        };
+        let result = self.report(result, at_once);
+        if predecessor_lives {
+            self.begin_probation(predecessor, result, at_the_end);
+        }
         self.send_shutdown();
     }
 
     pub(super) fn on_upgrade_failed(&mut self, said: UpgradeFailed) {
         let Some(upgrade) = &mut self.upgrade else { return };
         // A reason that comes after the deadline's is of no more interest.
-        if upgrade.id == said.upgrade && matches!(upgrade.step, Step::Handover(_)) {
+        if upgrade.attempt.id == said.upgrade && matches!(upgrade.step, Step::Handover(_)) {
             upgrade.phase = said.phase;
-            self.fail_upgrade(said.reason);
+            self.fail_upgrade(bounded(said.reason));
         }
     }
 
@@ -325,6 +389,7 @@ impl Keeper {
         let Some(upgrade) = &mut self.upgrade else { return };
         match &upgrade.step {
             Step::Preflight(running) if running.has_ended() => self.upgrade_failed(reason),
+            Step::Parting => self.upgrade_failed(reason),
             Step::Preflight(running) => {
                 // Dropping it kills it.
                 upgrade.step = Step::Ending { pid: running.pid(), reason };
@@ -333,7 +398,7 @@ impl Keeper {
                 let pid = successor.pid;
                 process::signal_child(pid, Signal::SIGKILL);
                 upgrade.step = Step::Ending { pid, reason: reason.clone() };
-                let abort = channel::Abort { upgrade: upgrade.id, reason };
+                let abort = channel::Abort { upgrade: upgrade.attempt.id, reason };
                 // If it cannot be told it is gone, or finds out by the end of the link.
                 let _ = self.serving.send(abort, None);
             }
@@ -344,6 +409,7 @@ impl Keeper {
     pub(super) fn is_part_of_upgrade(&self, pid: Pid) -> bool {
         self.upgrade.as_ref().is_some_and(|upgrade| match &upgrade.step {
             Step::Preflight(running) => running.pid() == pid,
+            Step::Parting => false,
             Step::Handover(successor) => successor.pid == pid,
             Step::Ending { pid: killed, .. } => *killed == pid,
         })
@@ -354,9 +420,10 @@ impl Keeper {
         match &mut upgrade.step {
             // `drive_upgrade` judges it in this same turn of the loop.
             Step::Preflight(running) => running.ended(ending),
+            Step::Parting => {}
             Step::Handover(_) => {
                 let reason = format!("the successor {ending}");
-                let abort = channel::Abort { upgrade: upgrade.id, reason: reason.clone() };
+                let abort = channel::Abort { upgrade: upgrade.attempt.id, reason: reason.clone() };
                 let _ = self.serving.send(abort, None);
                 self.upgrade_failed(reason);
             }
@@ -371,94 +438,24 @@ impl Keeper {
     fn upgrade_failed(&mut self, reason: String) {
         let Some(upgrade) = self.upgrade.take() else { return };
         let result = UpgradeResult {
-            dry_run: upgrade.dry_run,
             new: upgrade.identity.clone(),
             reason: Some(reason),
-            ..self.result_of(upgrade.phase, upgrade.started)
+            ..self.result_of(&upgrade.attempt, upgrade.phase)
         };
-        self.report(upgrade.id, upgrade.client, result);
+        self.report(result, upgrade.attempt.client);
         match self.lost {
+            // Who stands by may yet serve.
+            Some(_) if self.probation.is_some() => {}
             Some(ending) => self.on_loss(ending),
             None => self.send_shutdown_if_late(&upgrade),
         }
     }
 
     /// A shutdown that was asked for in the midst of a freeze has waited for its end.
-    fn send_shutdown_if_late(&self, ended: &Upgrade) {
+    fn send_shutdown_if_late(&mut self, ended: &Upgrade) {
         if ended.phase >= Phase::Freeze {
             self.send_shutdown();
         }
-    }
-
-    fn result_of(&self, phase: Phase, started: Instant) -> UpgradeResult {
-        UpgradeResult {
-            phase: phase.name().into(),
-            generation: self.serving.number,
-            old_version: self.serving.profile.version.clone(),
-            old_build: self.serving.profile.build.clone(),
-            total_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-            ..UpgradeResult::default()
-        }
-    }
-
-    /// Tells everybody what came of an upgrade: the log, the client, the generation that serves. A
-    /// dry run counts for nothing but is answered.
-    fn report(&mut self, id: u64, client: Option<ClientId>, result: UpgradeResult) {
-        let new = result
-            .new
-            .as_ref()
-            .map(|new| version::describe(&new.version, &new.build))
-            .unwrap_or_default();
-        match &result.reason {
-            None if result.dry_run => info!("dry run: {new} could take over"),
-            None => info!(
-                "generation {} serves: {new}, {} connections, frozen for {} us, {} ms in all",
-                result.generation, result.connections, result.freeze_us, result.total_ms
-            ),
-            Some(reason) => error!(
-                "upgrade failed in phase {}: {reason}; generation {} serves on",
-                result.phase, self.serving.number
-            ),
-        }
-        if !result.dry_run {
-            self.count(id, &result);
-        }
-        if let Some(client) = client {
-            self.control.finish(client, &Reply::Result(Box::new(result)));
-        }
-    }
-
-    fn count(&mut self, id: u64, result: &UpgradeResult) {
-        if result.succeeded {
-            self.upgrades += 1;
-        } else {
-            self.failures += 1;
-        }
-        let text = match &result.reason {
-            None => "ok".to_string(),
-            Some(reason) => format!("{}: {reason}", result.phase),
-        };
-        let outcome = channel::Outcome {
-            upgrade: id,
-            succeeded: result.succeeded,
-            result: text.clone(),
-            upgrades: self.upgrades,
-            failures: self.failures,
-            freeze_us: result.freeze_us,
-            total_ms: result.total_ms,
-            connections: result.connections,
-        };
-        if let Err(error) = self.serving.send(outcome, None) {
-            warn!("generation {} cannot be told the outcome: {error}", self.serving.number);
-        }
-        self.last_upgrade = Some(LastUpgrade {
-            at: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
-            succeeded: result.succeeded,
-            result: text,
-            connections: result.connections,
-            freeze_us: result.freeze_us,
-            total_ms: result.total_ms,
-        });
     }
 }
 

@@ -7,17 +7,20 @@
 use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use handoff::keeper_channel::{
-    ChannelError, CheckOutcome, CheckReport, Delivery, GenerationEnd, GenerationToKeeper, Goodbye,
-    KeeperToGeneration, Phase, Progress, Ready, Serving, StartFailed, StatusReport, Stopping,
-    Upgrade, UpgradeFailed,
+    ChannelError, CheckOutcome, CheckReport, Delivery, GenerationEnd, GenerationToKeeper, GoBack,
+    GoBackFailed, Goodbye, KeeperToGeneration, Phase, Probation, Progress, Ready, Returned,
+    Serving, StartFailed, StatusReport, Stopping, Upgrade, UpgradeFailed,
 };
 use hotredis::cli::{self, Entry};
 use hotredis::identity::Identity;
 use hotredis::role::{Role, Succession};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{MsgFlags, recv, send};
+use nix::unistd::Pid;
 
 const FINGERPRINT: &str = "feed";
 const VERSIONS: (u16, u16) = (1, 1);
@@ -84,7 +87,7 @@ fn run(channel: GenerationEnd, role: Role) -> ExitCode {
             let port = settings.port().expect("the keeper has checked the port");
             let address = format!("127.0.0.1:{port}");
             say(&channel, ready(generation, address));
-            Server { channel }.serve()
+            Server { channel, generation, link: None }.serve()
         }
         Role::Successor(told) => succeed(channel, told),
     }
@@ -109,12 +112,15 @@ fn say(channel: &GenerationEnd, message: impl Into<GenerationToKeeper>) {
 
 struct Server {
     channel: GenerationEnd,
+    generation: u64,
+    /// To the predecessor, which may stand by.
+    link: Option<OwnedFd>,
 }
 
 impl Server {
     fn serve(mut self) -> ExitCode {
         loop {
-            wait_for(&[self.channel.as_fd()]);
+            wait_for(&[self.channel.as_fd()], None);
             match self.channel.recv() {
                 Ok(Some(Delivery { message, descriptor })) => {
                     if let Some(code) = self.obey(message, descriptor) {
@@ -135,8 +141,7 @@ impl Server {
                 if is_to("exit-unsaid") {
                     return Some(ExitCode::from(4));
                 }
-                say(&self.channel, Stopping { cause: told.cause });
-                return Some(ExitCode::SUCCESS);
+                return Some(self.stop(told.cause));
             }
             KeeperToGeneration::Status(_) if is_to("mute") => {}
             KeeperToGeneration::Status(told) => {
@@ -148,10 +153,46 @@ impl Server {
                 let link = fd.expect("UPGRADE carries the link");
                 return self.hand_over(&told, link);
             }
-            KeeperToGeneration::Abort(_) | KeeperToGeneration::Outcome(_) => {}
+            KeeperToGeneration::GoBack(told) => return self.go_back(&told),
+            // The last two may cross with the word that it serves again.
+            KeeperToGeneration::Abort(_)
+            | KeeperToGeneration::Release(_)
+            | KeeperToGeneration::TakeBack(_) => {}
+            KeeperToGeneration::Outcome(told) => {
+                let line = format!("outcome for generation {}: {}\n", self.generation, told.result);
+                // The keeper's log goes there too: in one piece, not to be mixed with it.
+                let _ = std::io::stderr().write_all(line.as_bytes());
+            }
             unexpected => panic!("{unexpected:?}"),
         }
         None
+    }
+
+    fn stop(&self, cause: String) -> ExitCode {
+        say(&self.channel, Stopping { cause });
+        if let Some(link) = &self.link {
+            tell(link, "release");
+        }
+        ExitCode::SUCCESS
+    }
+
+    /// The successor's part in a rollback.
+    fn go_back(&self, told: &GoBack) -> Option<ExitCode> {
+        if is_to("fail-goback") {
+            let (upgrade, reason) = (told.upgrade, "a client is too busy".into());
+            say(&self.channel, GoBackFailed { upgrade, reason });
+            return None;
+        }
+        if is_to("die-at-goback") {
+            std::process::abort();
+        }
+        if is_to("ignore-goback") {
+            return None;
+        }
+        let link = self.link.as_ref().expect("generation 1 is not told to go back");
+        tell(link, "back");
+        expect(link, "served");
+        Some(ExitCode::SUCCESS)
     }
 
     fn check(&self, request: u64) {
@@ -166,6 +207,7 @@ impl Server {
     /// The predecessor's part; returns if it serves on.
     fn hand_over(&mut self, told: &Upgrade, link: OwnedFd) -> Option<ExitCode> {
         let upgrade = told.upgrade;
+        self.link = None;
         let progress = |phase, done| Progress { upgrade, phase, done, total: 10 };
         if is_to("predecessor-refuse") {
             let reason = "too busy".into();
@@ -177,9 +219,13 @@ impl Server {
         let mut link = Some(link);
         loop {
             let fds = [Some(self.channel.as_fd()), link.as_ref().map(AsFd::as_fd)];
-            wait_for(&fds.into_iter().flatten().collect::<Vec<_>>());
+            wait_for(&fds.into_iter().flatten().collect::<Vec<_>>(), None);
             match self.channel.recv().expect("the keeper lives") {
                 Some(Delivery { message: KeeperToGeneration::Abort(_), .. }) => return None,
+                Some(Delivery { message: KeeperToGeneration::Probation(order), .. }) => {
+                    assert_eq!(order.upgrade, upgrade);
+                    return self.stand_by(&order, link, told.successor_pid);
+                }
                 Some(Delivery { message: KeeperToGeneration::Release(told), .. }) => {
                     assert_eq!(told.upgrade, upgrade);
                     if is_to("linger") {
@@ -211,6 +257,103 @@ impl Server {
                 None => {}
             }
         }
+    }
+}
+
+impl Server {
+    /// The predecessor's part after that; returns if it serves again.
+    fn stand_by(
+        &mut self,
+        told: &Probation,
+        mut link: Option<OwnedFd>,
+        successor: u32,
+    ) -> Option<ExitCode> {
+        if is_to("ignore-probation") {
+            hang();
+        }
+        if is_to("die-standing-by") {
+            std::process::abort();
+        }
+        let upgrade = told.upgrade;
+        let end = Instant::now() + Duration::from_millis(told.length_ms);
+        let mut heard = match &link {
+            None => Some(String::new()),
+            Some(_) => is_to("return-at-once").then(|| "hangs".into()),
+        };
+        loop {
+            match heard.as_deref() {
+                Some("hangs") => return self.take_back(upgrade, "the successor hangs", successor),
+                Some("back") => {
+                    self.returned(upgrade, "as it was told", true);
+                    tell(link.as_ref().expect("it was heard"), "served");
+                    return None;
+                }
+                Some("release") => return Some(self.leave(upgrade)),
+                Some("") => {
+                    if is_to("goodbye-at-death") {
+                        return Some(self.leave(upgrade));
+                    }
+                    link = None;
+                    if !is_to("stay-away") {
+                        self.returned(upgrade, "the successor has ended", false);
+                        return None;
+                    }
+                }
+                Some(_) | None => {}
+            }
+            let fds = [Some(self.channel.as_fd()), link.as_ref().map(AsFd::as_fd)];
+            wait_for(&fds.into_iter().flatten().collect::<Vec<_>>(), Some(end));
+            if Instant::now() >= end {
+                return Some(self.leave(upgrade));
+            }
+            match self.channel.recv().expect("the keeper lives").map(|it| it.message) {
+                Some(KeeperToGeneration::Release(_)) if is_to("ignore-release") => {}
+                Some(KeeperToGeneration::Release(_)) if is_to("return-on-release") => {
+                    return self.take_back(upgrade, "the successor hangs", successor);
+                }
+                Some(KeeperToGeneration::Release(_)) if is_to("leave-unsaid") => {
+                    return Some(ExitCode::SUCCESS);
+                }
+                Some(KeeperToGeneration::Release(_)) => return Some(self.leave(upgrade)),
+                Some(KeeperToGeneration::TakeBack(_)) if is_to("ignore-takeback") => {}
+                Some(KeeperToGeneration::TakeBack(told)) => {
+                    return self.take_back(upgrade, &told.reason, successor);
+                }
+                Some(unexpected) => panic!("{unexpected:?}"),
+                None => {}
+            }
+            heard = link.as_ref().and_then(hear);
+        }
+    }
+
+    fn leave(&self, upgrade: u64) -> ExitCode {
+        say(&self.channel, Goodbye { upgrade });
+        ExitCode::SUCCESS
+    }
+
+    fn take_back(&self, upgrade: u64, reason: &str, successor: u32) -> Option<ExitCode> {
+        let pid = i32::try_from(successor).expect("a pid fits");
+        // It may have ended by itself meanwhile.
+        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        self.returned(upgrade, reason, false);
+        None
+    }
+
+    fn returned(&self, upgrade: u64, reason: &str, given: bool) {
+        let (generation, reason) = (self.generation, reason.into());
+        let freeze_us = if given { 77 } else { 0 };
+        if is_to("return-wrongly") {
+            let upgrade = upgrade + 1000;
+            let reason = "nobody asked".into();
+            say(
+                &self.channel,
+                Returned { upgrade, generation, reason, given, freeze_us, connections: 1 },
+            );
+        }
+        say(
+            &self.channel,
+            Returned { upgrade, generation, reason, given, freeze_us, connections: 41 },
+        );
     }
 }
 
@@ -247,7 +390,11 @@ fn succeed(channel: GenerationEnd, told: Succession) -> ExitCode {
     if is_to("die-after-serving") {
         return ExitCode::from(5);
     }
-    Server { channel }.serve()
+    let server = Server { channel, generation, link: Some(told.link) };
+    if is_to("stop-after-serving") {
+        return server.stop("SHUTDOWN".into());
+    }
+    server.serve()
 }
 
 fn misbehave(place: &str) {
@@ -262,10 +409,18 @@ fn misbehave(place: &str) {
     }
 }
 
-fn wait_for(fds: &[std::os::fd::BorrowedFd<'_>]) {
+/// Waits until one of the descriptors can be read, or the time has come.
+fn wait_for(fds: &[std::os::fd::BorrowedFd<'_>], end: Option<Instant>) {
     let mut fds: Vec<PollFd<'_>> =
         fds.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
-    poll(&mut fds, PollTimeout::NONE).expect("poll");
+    let timeout = match end {
+        None => PollTimeout::NONE,
+        Some(end) => {
+            let left = end.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
+            PollTimeout::try_from(left).expect("a short time")
+        }
+    };
+    poll(&mut fds, timeout).expect("poll");
 }
 
 fn tell(link: &OwnedFd, word: &str) {
@@ -285,7 +440,7 @@ fn hear(link: &OwnedFd) -> Option<String> {
 
 fn expect(link: &OwnedFd, word: &str) {
     loop {
-        wait_for(&[link.as_fd()]);
+        wait_for(&[link.as_fd()], None);
         match hear(link).as_deref() {
             Some(heard) if heard == word => return,
             // The predecessor serves on, or has died: without it there is nothing to take over.

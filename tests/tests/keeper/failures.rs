@@ -145,7 +145,7 @@ fn sigterm_amid_a_freeze_waits_for_its_end() {
 #[test]
 fn a_successor_that_dies_when_it_serves_is_a_crash() {
     let place = Place::new("late");
-    let mut server = place.start("");
+    let mut server = place.start_with("", &["--probation", "0"]);
     let (code, _) = server.upgrade(&place.binary("dies", "die-after-serving"), &[]);
     assert_eq!(code, 0, "it did serve");
     server.wait_for_line("exited with code 5: nobody serves any more");
@@ -155,7 +155,7 @@ fn a_successor_that_dies_when_it_serves_is_a_crash() {
 #[test]
 fn predecessors_that_do_not_exit_are_limited_and_go_with_the_keeper() {
     let place = Place::new("linger");
-    let mut server = place.start("linger");
+    let mut server = place.start_with("linger", &["--probation", "0"]);
     let binary = place.binary("new", "linger");
     for _ in 0..8 {
         assert_eq!(server.upgrade(&binary, &[]).0, 0);

@@ -1,7 +1,7 @@
 //! A keeper under test, in directories of its own.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -53,7 +53,12 @@ impl Place {
 
     /// Starts a keeper and waits until it is ready.
     pub fn start(&self, behaviour: &str) -> Instance {
-        let mut instance = self.spawn(behaviour, &[]);
+        self.start_with(behaviour, &[])
+    }
+
+    /// The same with arguments for the keeper.
+    pub fn start_with(&self, behaviour: &str, arguments: &[&str]) -> Instance {
+        let mut instance = self.spawn(behaviour, arguments);
         instance.wait_for_line("Ready to accept connections");
         instance
     }
@@ -152,6 +157,24 @@ impl Instance {
         self.run_json(&[&["upgrade", "--binary", binary], more].concat())
     }
 
+    /// Runs a subcommand with `--json` in the background.
+    pub fn begin(&self, words: &[&str]) -> Asked {
+        let child = Command::new(&self.binary)
+            .args(words)
+            .args(["--json", "--runtime-dir"])
+            .arg(&self.runtime)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        Asked { child }
+    }
+
+    /// Begins an upgrade in the background.
+    pub fn begin_upgrade(&self, binary: &Path, more: &[&str]) -> Asked {
+        self.begin(&[&["upgrade", "--binary", binary.to_str().unwrap()], more].concat())
+    }
+
     /// Asserts that an upgrade fails for this reason, and that the same generation serves on.
     pub fn assert_fails(&self, binary: &Path, more: &[&str], phase: &str, reason: &str) {
         let before = self.status();
@@ -195,6 +218,33 @@ impl Instance {
     pub fn exit_code(&mut self) -> i32 {
         let status = self.wait();
         status.code().unwrap_or_else(|| panic!("killed by signal {:?}", status.signal()))
+    }
+}
+
+/// A subcommand that runs in the background.
+pub struct Asked {
+    child: Child,
+}
+
+impl Asked {
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// Waits for its end: its exit code and what it printed.
+    pub fn answer(mut self) -> (i32, Value) {
+        let mut text = String::new();
+        self.child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+        let code = self.child.wait().unwrap().code().unwrap();
+        (code, serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e} in '{text}'")))
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

@@ -3,6 +3,9 @@
 mod chain;
 mod control;
 mod failures;
+mod history;
 mod instance;
 mod lifecycle;
+mod probation;
 mod refusals;
+mod rollback;
