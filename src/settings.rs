@@ -25,7 +25,7 @@ pub const MAX_JSON: usize = 64 * 1024;
 pub const MAX_DIRECTIVES: usize = 1024;
 
 /// How long a predecessor stands by unless told otherwise, in milliseconds.
-pub const DEFAULT_PROBATION_MS: u64 = 0;
+pub const DEFAULT_PROBATION_MS: u64 = 2000;
 
 /// Without a tick for so many milliseconds a successor counts as hung, unless told otherwise.
 pub const DEFAULT_HANG_TIMEOUT_MS: u64 = 2000;

@@ -31,6 +31,9 @@ const RETURN_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a successor may take to give the server back, before the predecessor is told to take it.
 const GO_BACK_PATIENCE: Duration = Duration::from_secs(1);
 
+/// Why there is a rollback that was asked for.
+const ASKED: &str = "hotredis rollback";
+
 const NO_PROBATION: &str =
     "no probation is running: upgrade to the older build instead (hotredis upgrade --binary OLD)";
 
@@ -69,15 +72,18 @@ impl Probation {
         until.map_or(self.deadline, |until| until.min(self.deadline))
     }
 
-    /// What users are shown.
-    pub fn status(&self) -> ProbationStatus {
+    /// What users are shown; nothing if there was to be no probation.
+    pub fn status(&self) -> Option<ProbationStatus> {
+        if self.length.is_zero() {
+            return None;
+        }
         let left = self.length.saturating_sub(self.begun.elapsed());
-        ProbationStatus {
+        Some(ProbationStatus {
             generation: self.predecessor.number,
             generation_pid: pid_number(self.predecessor.pid),
             left_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
             released: self.released,
-        }
+        })
     }
 
     fn limit(&mut self, patience: Duration) {
@@ -86,43 +92,38 @@ impl Probation {
 }
 
 impl Keeper {
-    /// Has the predecessor stand by for as long as the result says, or leave at once. `waiting` is
-    /// answered at the end.
+    /// Has the predecessor stand by for as long as the result says, or leave at once. Either way it
+    /// holds everything until it has said how that ended. `waiting` is answered then.
     pub(super) fn begin_probation(
         &mut self,
         predecessor: Child,
         result: UpgradeResult,
         waiting: Option<ClientId>,
     ) {
-        let now = Instant::now();
+        let begun = Instant::now();
         let (length, hang) =
             (Duration::from_millis(result.probation_ms), self.settings.hang_timeout());
-        let told = if length.is_zero() {
-            predecessor.send(Release { upgrade: result.upgrade }, None)
+        let upgrade = result.upgrade;
+        let released = length.is_zero();
+        let told = if released {
+            predecessor.send(Release { upgrade }, None)
         } else {
-            let (upgrade, length_ms) = (result.upgrade, result.probation_ms);
-            let hang_ms = self.settings.hang_timeout_ms;
+            info!("generation {} stands by for {length:?}", predecessor.number);
+            self.tell_phase(waiting, Phase::Probation, 0, 0);
+            let (length_ms, hang_ms) = (result.probation_ms, self.settings.hang_timeout_ms);
             predecessor.send(channel::Probation { upgrade, length_ms, hang_ms }, None)
         };
-        if let Err(error) = &told {
+        if let Err(error) = told {
+            // It is about to end: its exit will tell.
             warn!("generation {} cannot be told what to do: {error}", predecessor.number);
         }
-        if told.is_err() || length.is_zero() {
-            self.leaving.push((predecessor, now + LEAVING_PATIENCE));
-            if let Some(client) = waiting {
-                self.control.finish(client, &Reply::Result(Box::new(result)));
-            }
-            return;
-        }
-        info!("generation {} stands by for {length:?}", predecessor.number);
-        self.tell_phase(waiting, Phase::Probation, 0, 0);
         self.probation = Some(Probation {
             predecessor,
-            begun: now,
+            begun,
             length,
             hang,
-            deadline: now + length + hang + PREDECESSOR_PATIENCE,
-            released: false,
+            deadline: begun + length + hang + PREDECESSOR_PATIENCE,
+            released,
             rollback: None,
             result,
             waiting,
@@ -170,7 +171,7 @@ impl Keeper {
         }
         let Some(probation) = self.probation.take() else { return };
         let number = probation.predecessor.number;
-        info!("generation {number} has stood by for {:?} and leaves", probation.begun.elapsed());
+        info!("generation {number} has stood by for {:.1?} and leaves", probation.begun.elapsed());
         self.leaving.push((probation.predecessor, Instant::now() + LEAVING_PATIENCE));
         let (result, waiting, rollback) = (probation.result, probation.waiting, probation.rollback);
         self.settle(probation.begun, result, waiting, rollback);
@@ -200,8 +201,10 @@ impl Keeper {
         waiting: Option<ClientId>,
         rollback: Option<Rollback>,
     ) {
-        result.phases.push(phase_time(Phase::Probation, begun, Instant::now()));
-        self.history.revise(&result);
+        if result.probation_ms > 0 {
+            result.phases.push(phase_time(Phase::Probation, begun, Instant::now()));
+            self.history.revise(&result);
+        }
         if let Some(client) = waiting {
             self.control.finish(client, &Reply::Result(Box::new(result)));
         }
@@ -215,7 +218,10 @@ impl Keeper {
     /// The predecessor serves again.
     fn on_returned(&mut self, said: Returned) {
         let Some(probation) = self.probation.take() else { return };
-        let reason = bounded(said.reason);
+        let reason = match &probation.rollback {
+            Some(_) if said.given => bounded(format!("{ASKED}: {}", said.reason)),
+            _ => bounded(said.reason),
+        };
         let successor = std::mem::replace(&mut self.serving, probation.predecessor);
         let (number, was_stopping) = (self.serving.number, successor.stopping);
         warn!("upgrade rolled back: generation {number} serves again: {reason}");
@@ -259,7 +265,7 @@ impl Keeper {
         probation.rollback = Some(Rollback { client, asked, until });
         if self.lost.is_none() {
             let upgrade = probation.result.upgrade;
-            let order = GoBack { upgrade, reason: "hotredis rollback".into() };
+            let order = GoBack { upgrade, reason: ASKED.into() };
             if self.serving.send(order, None).is_err() {
                 self.take_back();
             }
@@ -267,7 +273,7 @@ impl Keeper {
     }
 
     fn hindrance_to_rollback(&self) -> Option<&'static str> {
-        let Some(probation) = &self.probation else {
+        let Some(probation) = self.probation.as_ref().filter(|it| !it.length.is_zero()) else {
             return Some(NO_PROBATION);
         };
         if self.stopping.is_some() || self.serving.stopping {
@@ -290,7 +296,7 @@ impl Keeper {
         probation.limit(probation.hang + PREDECESSOR_PATIENCE);
         let number = self.serving.number;
         let reason = format!(
-            "hotredis rollback; generation {number} did not answer the order to go back within {GO_BACK_PATIENCE:?}"
+            "{ASKED}: generation {number} did not answer the order to go back within {GO_BACK_PATIENCE:?}"
         );
         warn!("{reason}: its predecessor is told to take the server");
         // If it cannot be told it is about to end: its exit will tell.

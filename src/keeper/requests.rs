@@ -155,7 +155,7 @@ impl Keeper {
             upgrades: self.history.upgrades,
             failures: self.history.failures,
             rollbacks: self.history.rollbacks,
-            probation: self.probation.as_ref().map(Probation::status),
+            probation: self.probation.as_ref().and_then(Probation::status),
             last_upgrade: self.history.last(),
             load,
         };

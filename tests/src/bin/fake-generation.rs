@@ -228,10 +228,10 @@ impl Server {
                 }
                 Some(Delivery { message: KeeperToGeneration::Release(told), .. }) => {
                     assert_eq!(told.upgrade, upgrade);
+                    say(&self.channel, Goodbye { upgrade });
                     if is_to("linger") {
                         hang();
                     }
-                    say(&self.channel, Goodbye { upgrade });
                     return Some(ExitCode::SUCCESS);
                 }
                 Some(other) => {

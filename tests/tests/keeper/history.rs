@@ -37,7 +37,10 @@ fn each_upgrade_is_listed_with_what_came_of_it() {
     assert!(first["phases"][4]["us"].as_u64().unwrap() >= 200_000, "{first}");
     assert!(first["at"].as_u64().unwrap() > 1_700_000_000);
     assert_eq!((&second["succeeded"], &second["phase"]), (&false.into(), &"pre-copy".into()));
-    assert_eq!((&third["rolled_back"], &third["reason"]), (&true.into(), &"as it was told".into()));
+    assert_eq!(
+        (&third["rolled_back"], &third["reason"]),
+        (&true.into(), &"hotredis rollback: as it was told".into())
+    );
     assert_eq!(
         (&third["from"], &third["to"], &third["generation"]),
         (&2.into(), &3.into(), &2.into())
@@ -48,7 +51,7 @@ fn each_upgrade_is_listed_with_what_came_of_it() {
     assert_eq!(lines.len(), 4, "{table}");
     assert!(lines[1].contains("1 -> 2") && lines[1].contains(" ok "), "{table}");
     assert!(lines[2].contains("failed in pre-copy: the successor exited with code 6"), "{table}");
-    assert!(lines[3].contains("rolled back: as it was told"), "{table}");
+    assert!(lines[3].contains("rolled back: hotredis rollback: as it was told"), "{table}");
 }
 
 #[test]

@@ -32,7 +32,8 @@ fn the_successor_gives_the_server_back() {
     assert_eq!((code, &result["rolled_back"], &result["given"]), (0, &true.into(), &true.into()));
     assert_eq!((&result["generation"], &result["build"]), (&1.into(), &"".into()), "{result}");
     assert_eq!((&result["freeze_us"], &result["connections"]), (&77.into(), &41.into()));
-    server.wait_for_line("outcome for generation 1: rolled back: as it was told");
+    server
+        .wait_for_line("outcome for generation 1: rolled back: hotredis rollback: as it was told");
     assert_serves_alone(&server, 1);
     assert_eq!(server.status()["rollbacks"], 1);
     let (code, result) = server.upgrade(&place.binaries.join("new"), &[]);
