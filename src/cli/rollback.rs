@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 
 use super::client::Selector;
-use super::table::micros;
+use super::table::{micros, millis};
 use crate::keeper::protocol::{Reply, Request, RollbackResult};
 use crate::version;
 
@@ -64,7 +64,7 @@ fn summary(result: &RollbackResult) -> String {
         true => format!("frozen for {}", micros(result.freeze_us)),
         false => "the newer one was killed".into(),
     };
-    let total = micros(result.total_ms.saturating_mul(1000));
+    let total = millis(result.total_ms);
     format!(
         "rolled back: generation {generation} serves again: {serves}\n\
          {how}, {connections} connections, {total} in all ({reason})"
@@ -91,7 +91,7 @@ mod tests {
         assert_eq!(
             summary(&given),
             "rolled back: generation 1 serves again: 1.0\n\
-             frozen for 321\u{b5}s, 5 connections, 4.0ms in all (asked for)"
+             frozen for 321\u{b5}s, 5 connections, 4ms in all (asked for)"
         );
         let taken = RollbackResult { given: false, ..given.clone() };
         assert!(summary(&taken).contains("the newer one was killed"));

@@ -61,6 +61,14 @@ pub fn micros(us: u64) -> String {
     }
 }
 
+/// A number of milliseconds.
+pub fn millis(ms: u64) -> String {
+    match ms {
+        0..1000 => format!("{ms}ms"),
+        _ => format!("{:.1?}", Duration::from_millis(ms)),
+    }
+}
+
 /// A point of time in seconds since 1970, in UTC: `2026-11-23 02:16:43Z`.
 pub fn time(seconds: u64) -> String {
     let (days, of_day) = (seconds / 86400, seconds % 86400);
@@ -93,6 +101,7 @@ mod tests {
             [micros(0), micros(321), micros(53_210), micros(1_234_567)],
             ["0\u{b5}s", "321\u{b5}s", "53.2ms", "1.2s"]
         );
+        assert_eq!([millis(0), millis(999), millis(61_250)], ["0ms", "999ms", "61.2s"]);
     }
 
     #[test]

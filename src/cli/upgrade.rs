@@ -10,7 +10,7 @@ use clap::Args;
 
 use super::client::{Selector, seconds, seconds_or_none};
 use super::history::phases;
-use super::table::micros;
+use super::table::{micros, millis};
 use crate::keeper::protocol::{Reply, Request, UpgradeResult};
 use crate::version;
 
@@ -113,7 +113,7 @@ fn summary(result: &UpgradeResult) -> String {
             result.generation,
             micros(result.freeze_us),
             result.connections,
-            micros(result.total_ms.saturating_mul(1000)),
+            millis(result.total_ms),
             phases(&result.phases),
             standing_by(result)
         ),
@@ -195,7 +195,7 @@ mod tests {
         assert_eq!(
             summary(&won),
             "generation 2 serves: 1.0 -> ?\n\
-             frozen for 321\u{b5}s, 5 connections moved, 40.0ms in all (start 7.0ms)"
+             frozen for 321\u{b5}s, 5 connections moved, 40ms in all (start 7.0ms)"
         );
         let watched = UpgradeResult { probation_ms: 1500, ..won.clone() };
         assert!(

@@ -301,7 +301,10 @@ impl Keeper {
 
     pub(super) fn on_progress(&mut self, said: &Progress) {
         let Some(upgrade) = &mut self.upgrade else { return };
-        if upgrade.attempt.id != said.upgrade || !matches!(upgrade.step, Step::Handover(_)) {
+        let current =
+            upgrade.attempt.id == said.upgrade && matches!(upgrade.step, Step::Handover(_));
+        // What comes after the successor serves is no part of the upgrade, and the keeper knows.
+        if !current || said.phase > Phase::Serve {
             return;
         }
         upgrade.phase = upgrade.phase.max(said.phase);

@@ -249,6 +249,8 @@ impl Server {
                 }
                 Some("ready") => {
                     say(&self.channel, progress(Phase::Freeze, 0));
+                    // As the real one does, which knows of no phase between.
+                    say(&self.channel, progress(Phase::Goodbye, 0));
                     tell(open, "yours");
                 }
                 // The end of the link: the keeper will say what became of it.
