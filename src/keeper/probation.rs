@@ -37,6 +37,16 @@ const ASKED: &str = "hotredis rollback";
 const NO_PROBATION: &str =
     "no probation is running: upgrade to the older build instead (hotredis upgrade --binary OLD)";
 
+/// What a predecessor says that serves again without the successor's doing.
+const NOT_GIVEN: Returned = Returned {
+    upgrade: 0,
+    generation: 0,
+    reason: String::new(),
+    given: false,
+    freeze_us: 0,
+    connections: 0,
+};
+
 /// A predecessor that stands by.
 #[derive(Debug)]
 pub struct Probation {
@@ -156,6 +166,12 @@ impl Keeper {
         match message {
             GenerationToKeeper::Goodbye(said) if said.upgrade == upgrade => self.on_goodbye(),
             GenerationToKeeper::Returned(said) if said.upgrade == upgrade => self.on_returned(said),
+            // It has not believed in the successor's first tick, which the keeper had heard of before.
+            GenerationToKeeper::UpgradeFailed(said) if said.upgrade == upgrade => {
+                let (generation, reason) = (number, said.reason);
+                let nothing = Returned { upgrade, generation, reason, ..NOT_GIVEN };
+                self.on_returned(nothing);
+            }
             // What it was asked when it served.
             GenerationToKeeper::StatusReport(_)
             | GenerationToKeeper::CheckReport(_)
