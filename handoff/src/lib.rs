@@ -15,6 +15,7 @@
 //! | [`host`] | the traits that a server implements, and what it is told |
 //! | [`predecessor`], [`successor`], [`standby`] | the state machines: who gives, who takes, who stands by |
 //! | [`keeper_channel`] | what a generation and its keeper tell each other |
+//! | [`failpoint`] | where tests have a process fail on purpose |
 //! | [`cookie`], [`counts`], [`rlimit`], [`clock`] | small views of the system |
 //!
 //! This crate knows nothing of Redis, keys or the arena's content: what the server has to tell its
@@ -24,6 +25,7 @@ pub mod clock;
 pub mod cookie;
 pub mod counts;
 pub mod error;
+pub mod failpoint;
 pub mod fds;
 pub mod fence;
 mod held;

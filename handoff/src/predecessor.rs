@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use crate::clock::{Clock, MonotonicClock, nanos};
 use crate::error::{HandoffError, LinkError, Phase};
+use crate::failpoint::here;
 use crate::fds::MAX_FDS_PER_MESSAGE;
 use crate::fence::OtherProcess;
 use crate::host::{Failure, PredecessorHost, Progress, Recovery, Status, Summary, Wake};
@@ -358,6 +359,7 @@ impl Predecessor {
         self.link
             .send(&Message::Welcome(welcome), &[])
             .map_err(|source| self.link_failed(source))?;
+        here("predecessor.hello", &self.link);
         self.successor = hello.identity;
         self.enter(State::SendArena, self.limits.transfer);
         Ok(())
@@ -400,7 +402,10 @@ impl Predecessor {
                 }
                 self.send_slice(host)?;
             }
-            State::Watched => self.send_slice(host)?,
+            State::Watched => {
+                here("successor.watched", &self.link);
+                self.send_slice(host)?;
+            }
             State::Offered | State::Taken => return Ok(Status::Frozen),
             State::Fencing { .. } | State::Over(_) => {}
         }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::error::{HandoffError, Phase};
+use crate::failpoint::here;
 use crate::fence::{ExecutorLock, Fenced, OtherProcess, is_dead};
 use crate::held::{Held, News};
 use crate::host::{SharedWords, SocketHolder};
@@ -92,6 +93,7 @@ impl Standby {
 
     /// Looks at everything once. Blocks for at most 10 ms, and only while it fences.
     pub fn step(&mut self, host: &mut dyn StandbyHost) -> Stand {
+        here("predecessor.standby", &self.link);
         if matches!(self.state, State::Fencing { .. }) {
             return self.continue_fence(host);
         }
@@ -215,6 +217,7 @@ impl Standby {
         let owner = OwnerWord::new(host.owner_word());
         owner.take(self.serving, self.own, host.executor_lock())?;
         self.state = State::Given { last_command_ns };
+        here("predecessor.given", &self.link);
         Ok(Stand::Given)
     }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::clock::{Clock, MonotonicClock, nanos};
 use crate::error::{DescriptorLimitError, HandoffError, LinkError, Phase};
+use crate::failpoint::here;
 use crate::fence::{ExecutorLock, OtherProcess, holder};
 use crate::held::{Held, News};
 use crate::host::SuccessorHost;
@@ -108,14 +109,22 @@ impl Successor {
     }
 
     fn receive_all(&mut self, host: &mut dyn SuccessorHost) -> Result<Offered, HandoffError> {
+        here("successor.start", &self.link);
         let welcome = self.greet(host)?;
+        here("successor.hello", &self.link);
         let (from, to) = generations(&welcome)?;
         self.receive_arena(host)?;
+        here("successor.arena", &self.link);
         let listeners = self.receive_listeners(host)?;
+        here("successor.listeners", &self.link);
         self.receive_sockets(host, listeners)?;
+        here("successor.sockets", &self.link);
         self.prepare(host, &welcome, to)?;
+        here("successor.ready", &self.link);
         let freeze = self.await_freeze(host)?;
+        here("successor.freeze", &self.link);
         let offer = self.await_offer(host)?;
+        here("successor.offer", &self.link);
         if (offer.from, offer.to) != (welcome.from, welcome.to) {
             return Err(violation(
                 Phase::Offer,
@@ -293,7 +302,9 @@ impl Successor {
         lock: &ExecutorLock<'_>,
         offered: &Offered,
     ) -> Result<(), HandoffError> {
-        Ok(owner.take(offered.from, offered.to, lock)?)
+        owner.take(offered.from, offered.to, lock)?;
+        here("successor.taken", &self.link);
+        Ok(())
     }
 
     /// After the take: what this side is from now on, watched by its predecessor, which is

@@ -34,6 +34,7 @@ pub struct Setup {
     binary: PathBuf,
     directives: Vec<(String, String)>,
     arguments: Vec<String>,
+    environment: Vec<(String, PathBuf)>,
     descriptors: Option<u64>,
 }
 
@@ -59,7 +60,14 @@ impl Setup {
     }
 
     fn of(kind: Kind, binary: PathBuf) -> Self {
-        Self { kind, binary, directives: Vec::new(), arguments: Vec::new(), descriptors: None }
+        Self {
+            kind,
+            binary,
+            directives: Vec::new(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            descriptors: None,
+        }
     }
 
     /// Sets a directive. Values of several words are several arguments.
@@ -71,6 +79,12 @@ impl Setup {
     /// Adds arguments as they are (for flags that only hotredis has).
     pub fn arguments(mut self, arguments: &[&str]) -> Self {
         self.arguments.extend(arguments.iter().map(|a| (*a).to_owned()));
+        self
+    }
+
+    /// Sets a variable of the server's environment.
+    pub fn environment(mut self, name: &str, value: &Path) -> Self {
+        self.environment.push((name.to_owned(), value.to_path_buf()));
         self
     }
 
@@ -132,7 +146,7 @@ impl Setup {
                 shell
             }
         };
-        command.args(words);
+        command.args(words).envs(self.environment.iter().cloned());
         command
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{Predecessor, State};
 use crate::clock::Clock;
 use crate::error::{HandoffError, OwnerError, Phase};
+use crate::failpoint::here;
 use crate::fence::{Fenced, OtherProcess, holder, wait_dead};
 use crate::host::{Failure, MAX_PAYLOAD_BYTES, PredecessorHost, Quiesced, Recovery, Status, Wake};
 use crate::link::{Link, Readiness};
@@ -81,9 +82,13 @@ impl Predecessor {
         self.check_successor_lock(host)?;
         let quiesced = host.quiesce().map_err(|error| host_failed(Phase::Freeze, &error))?;
         self.say_freeze(&quiesced)?;
+        here("predecessor.freeze", &self.link);
         self.send_last_news(host)?;
         self.offer(host)?;
-        self.say_offer(quiesced)
+        here("predecessor.offer", &self.link);
+        self.say_offer(quiesced)?;
+        here("predecessor.offered", &self.link);
+        Ok(())
     }
 
     /// Without its lock in the word, the successor could not be fenced; and the lock proves that

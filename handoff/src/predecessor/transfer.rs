@@ -8,6 +8,7 @@ use std::os::fd::BorrowedFd;
 use super::{Predecessor, RETRY, State};
 use crate::clock::nanos;
 use crate::error::{HandoffError, Phase};
+use crate::failpoint::here;
 use crate::fds::MAX_FDS_PER_MESSAGE;
 use crate::host::{MAX_PAYLOAD_BYTES, PredecessorHost, Wake};
 use crate::message::{Arena, Closed, Listeners, Message, PrecopyDone, Sockets, Ticket};
@@ -37,6 +38,7 @@ impl Predecessor {
         let sequence = self.window.next_sequence();
         let message = Message::Arena(Arena { sequence, payload: parcel.payload });
         if self.try_send(&message, &parcel.fds)? {
+            here("predecessor.arena", &self.link);
             self.window.sent(parcel.fds.len());
             self.state = State::SendListeners;
             self.wake = Wake::Now;
@@ -58,6 +60,7 @@ impl Predecessor {
         let sequence = self.window.next_sequence();
         let message = Message::Listeners(Listeners { sequence, descriptions });
         if self.try_send(&message, &fds)? {
+            here("predecessor.listeners", &self.link);
             self.window.sent(fds.len());
             self.listeners = fds.len() as u32;
             self.state = State::SendSockets;
@@ -149,6 +152,7 @@ impl Predecessor {
         if !self.try_send(&Message::PrecopyDone(done), &[])? {
             return Ok(Sent::Blocked);
         }
+        here("predecessor.sockets", &self.link);
         self.enter(State::Prepare { ready: None }, self.limits.ready);
         Ok(Sent::Yes)
     }

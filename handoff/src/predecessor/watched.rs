@@ -7,6 +7,7 @@ use super::ownership::say_serving;
 use super::window::Window;
 use super::{Ends, Predecessor, PredecessorLimits, State};
 use crate::error::{HandoffError, Phase};
+use crate::failpoint::here;
 use crate::fence::holder;
 use crate::host::PredecessorHost;
 use crate::link::Readiness;
@@ -52,7 +53,10 @@ impl Predecessor {
     /// A [`HandoffError`] if it cannot be said. This process owns the arena all the same and must
     /// serve on; a predecessor that is alive will fence it at its deadline.
     pub fn say_serving(&mut self, connections: u32) -> Result<Duration, HandoffError> {
-        say_serving(&self.link, &*self.clock, self.from, self.started_ns, connections)
+        here("successor.tick", &self.link);
+        let freeze = say_serving(&self.link, &*self.clock, self.from, self.started_ns, connections);
+        here("successor.serving", &self.link);
+        freeze
     }
 
     /// Sends what news there is, as far as it goes. Returns whether the other side has been told of

@@ -1,0 +1,65 @@
+//! Fail points: the places of the protocol at which a test has a process fail on purpose. In builds
+//! with debug assertions only; in others [`here`] is nothing.
+//!
+//! The file that the environment variable `HOTREDIS_FAILPOINT` names says `POINT=FAILURE`, say
+//! `successor.ready=hang`. Points are named `SIDE.STEP`. Whoever comes to that point
+//! removes the file and fails, once, so that the next attempt finds nothing in its way.
+
+#[cfg(debug_assertions)]
+use std::os::fd::{AsFd, AsRawFd};
+
+use crate::link::Link;
+
+/// A process comes to a point at which it may have to fail.
+#[cfg(not(debug_assertions))]
+#[inline(always)]
+pub fn here(_point: &str, _link: &Link) {}
+
+/// A process comes to a point at which it may have to fail.
+#[cfg(debug_assertions)]
+pub fn here(point: &str, link: &Link) {
+    let Some(file) = std::env::var_os("HOTREDIS_FAILPOINT") else { return };
+    let Ok(text) = std::fs::read_to_string(&file) else { return };
+    let Some((wanted, failure)) = text.trim().split_once('=') else { return };
+    // Removing it is what decides between two that come at once.
+    if wanted == point && std::fs::remove_file(&file).is_ok() {
+        tracing::warn!(point, failure, "failing on purpose");
+        fail(failure, link);
+    }
+}
+
+#[cfg(debug_assertions)]
+fn fail(failure: &str, link: &Link) {
+    use nix::sys::resource::{Resource, setrlimit};
+    use nix::sys::signal::{Signal, raise};
+    let failed = match failure {
+        "exit" => std::process::exit(3),
+        "abort" => std::process::abort(),
+        "kill" => raise(Signal::SIGKILL),
+        "hang" => loop {
+            std::thread::park();
+        },
+        "stop" => raise(Signal::SIGSTOP),
+        "rubbish" => send_raw(link, b"HRHO\x01\xffxx", 0),
+        "too-long" => send_raw(link, &vec![b'x'; 2 * crate::wire::MAX_MESSAGE_BYTES], 0),
+        "too-many-descriptors" => send_raw(link, b"x", crate::fds::MAX_FDS_PER_MESSAGE + 1),
+        "no-descriptors" => crate::rlimit::open_descriptors()
+            .map_err(|_| nix::errno::Errno::EIO)
+            .and_then(|open| setrlimit(Resource::RLIMIT_NOFILE, open, open)),
+        "no-memory" => setrlimit(Resource::RLIMIT_AS, 0, 0),
+        other => panic!("no such failure: {other}"),
+    };
+    if let Err(error) = failed {
+        tracing::warn!(failure, %error, "could not fail as was wanted");
+    }
+}
+
+#[cfg(debug_assertions)]
+fn send_raw(link: &Link, bytes: &[u8], descriptors: usize) -> nix::Result<()> {
+    use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+    let fds = vec![link.as_fd().as_raw_fd(); descriptors];
+    let rights = [ControlMessage::ScmRights(&fds)];
+    let rights = if fds.is_empty() { &rights[..0] } else { &rights[..] };
+    let bytes = [std::io::IoSlice::new(bytes)];
+    sendmsg::<()>(link.as_raw_fd(), &bytes, rights, MsgFlags::MSG_NOSIGNAL, None).map(|_| ())
+}
