@@ -17,6 +17,15 @@ const UPGRADES: usize = 50;
 const RESIDENT_SLACK_KIB: u64 = 2048;
 const USED_SLACK: u64 = 64 << 10;
 
+/// Clients that are handed from process to process.
+const CLIENTS: usize = 41;
+
+/// Sockets of a generation that is alone: beside the clients', two listeners and the keeper's channel.
+const SOCKETS: usize = CLIENTS + 3;
+
+/// Sockets of the keeper: its end of that channel, and the control socket.
+const SOCKETS_OF_KEEPER: usize = 2;
+
 /// What a process has, by name.
 #[derive(Debug, PartialEq, Eq)]
 struct Belongings {
@@ -35,13 +44,6 @@ fn belongings(pid: u32) -> Belongings {
     let text = |name: &str| {
         String::from_utf8_lossy(&fs::read(file(name)).expect("the process runs")).into_owned()
     };
-    let mut descriptors = BTreeMap::new();
-    for entry in fs::read_dir(file("fd")).expect("the process runs").flatten() {
-        let target = fs::read_link(entry.path()).unwrap_or_default();
-        let target = target.to_string_lossy();
-        let kind = target.split(['[', ' ']).next().unwrap_or_default().to_owned();
-        *descriptors.entry(kind).or_default() += 1;
-    }
     let status = text("status");
     let kept = ["SigBlk:", "SigIgn:", "SigCgt:", "Cpus_allowed:", "NoNewPrivs:"];
     let signals = status.lines().filter(|line| kept.iter().any(|name| line.starts_with(name)));
@@ -51,8 +53,33 @@ fn belongings(pid: u32) -> Belongings {
         directory: fs::read_link(file("cwd")).expect("the process runs"),
         limits: text("limits"),
         signals: signals.map(str::to_owned).collect(),
-        descriptors,
+        descriptors: descriptors(pid),
         threads: fs::read_dir(file("task")).expect("the process runs").count(),
+    }
+}
+
+fn descriptors(pid: u32) -> BTreeMap<String, usize> {
+    let mut descriptors = BTreeMap::new();
+    for entry in fs::read_dir(format!("/proc/{pid}/fd")).expect("the process runs").flatten() {
+        let target = fs::read_link(entry.path()).unwrap_or_default();
+        let kind = target.to_string_lossy().replace(|c: char| c.is_ascii_digit(), "");
+        *descriptors.entry(kind).or_default() += 1;
+    }
+    descriptors
+}
+
+/// What a process has once it has so many sockets and watches no other process: just after an upgrade it may
+/// not have closed the last of it.
+fn settled(pid: u32, sockets: usize) -> Belongings {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let found = descriptors(pid);
+        let watches = found.keys().any(|kind| kind.contains("pidfd"));
+        if found.get("socket:[]") == Some(&sockets) && !watches {
+            return belongings(pid);
+        }
+        assert!(Instant::now() < deadline, "process {pid} has {found:?}, not {sockets} sockets");
+        std::thread::sleep(Duration::from_millis(2));
     }
 }
 
@@ -92,25 +119,15 @@ fn fifty_upgrades_leave_everything_as_it_was() {
     // The first rounds warm up what is allocated once; the same build serves at the end.
     (0..2).for_each(|count| upgrade(server, count));
     let state = |control: &mut Client| {
-        await_clients(control, 41);
-        let generation = only_generation(server);
-        let (mut keeper, files) = (belongings(server.pid()), runtime_files(server));
-        (belongings(generation), std::mem::take(&mut keeper.descriptors), keeper, files)
+        await_clients(control, CLIENTS);
+        let generation = settled(only_generation(server), SOCKETS);
+        (generation, settled(server.pid(), SOCKETS_OF_KEEPER), runtime_files(server))
     };
     let before = state(&mut control);
     let memory = [only_generation(server), server.pid()].map(resident_kib);
     let used_before = used(&mut control);
     (0..UPGRADES).for_each(|count| upgrade(server, count));
-    let after = state(&mut control);
-    assert_eq!((&after.0, &after.2, &after.3), (&before.0, &before.2, &before.3));
-    // Perhaps the keeper had not yet closed the connection of who asked for the last upgrade.
-    let more = |now: &BTreeMap<String, usize>| {
-        now.iter().any(|(kind, count)| before.1.get(kind).is_none_or(|before| count > before))
-    };
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while more(&belongings(server.pid()).descriptors) {
-        assert!(Instant::now() < deadline, "{:?} have become {:?}", before.1, after.1);
-    }
+    assert_eq!(state(&mut control), before);
     let memory_now = [only_generation(server), server.pid()].map(resident_kib);
     for (now, before) in memory_now.into_iter().zip(memory) {
         assert!(now <= before + RESIDENT_SLACK_KIB, "{before} KiB have become {now} KiB");
