@@ -1,6 +1,13 @@
 //! `CLIENT TRACKING` in all its modes, and the invalidations that follow.
 
-use crate::cuts::Cuts;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use hotredis_tests::blocked::upgrade;
+use hotredis_tests::client::{Client, Endpoint};
+use hotredis_tests::server::Setup;
+use hotredis_tests::value::Value;
+
+use crate::cuts::{Cuts, SetWhenDropped, Stage};
 
 const DEFAULT: &str = r#"
     t: HELLO 3
@@ -117,4 +124,59 @@ fn tracking() {
 #[test]
 fn tracking_for_another_client() {
     Cuts::of(&[ELSEWHERE, NOWHERE]).perform();
+}
+
+/// Upgrades in the course of which a value is cached and changed.
+const UPGRADES: usize = 40;
+
+/// Keeps a copy of a counter as a client with a cache does: reads it, and reads it again only when it is told
+/// that it has changed. Gives up at the last value, which it does not reach if it was not told.
+fn cache(endpoint: &Endpoint, mode: &[&str], last: &str) {
+    let mut client = Client::connect(endpoint);
+    client.call(&["HELLO", "3"]);
+    assert_eq!(client.call(&[&["CLIENT", "TRACKING", "ON"], mode].concat()), Value::ok());
+    let told =
+        Value::Push(vec![Value::bulk("invalidate"), Value::Array(vec![Value::bulk("counter")])]);
+    let mut cached = -1;
+    loop {
+        client.send(&["GET", "counter"]);
+        // In broadcast mode it may have been told of several changes by then.
+        let mut value = client.receive();
+        while value == told {
+            value = client.receive();
+        }
+        if value.text() == last {
+            return;
+        }
+        let number: i64 = value.text().parse().expect("a number");
+        assert!(number >= cached, "{cached} was followed by {number}");
+        cached = number;
+        assert_eq!(client.receive(), told);
+    }
+}
+
+#[test]
+fn whoever_has_a_copy_is_told_of_each_change() {
+    const LAST: &str = "last";
+    let stage = Stage::new(Setup::hotredis(), &[]);
+    let mut writer = stage.control();
+    writer.call(&["SET", "counter", "0"]);
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for endpoint in &stage.endpoints {
+            for mode in [&[][..], &["BCAST", "PREFIX", "count"]] {
+                scope.spawn(move || cache(endpoint, mode, LAST));
+            }
+        }
+        scope.spawn(|| {
+            let _stop = SetWhenDropped(&stop);
+            (0..UPGRADES).for_each(|count| upgrade(&stage.server, count));
+        });
+        while !stop.load(Ordering::Relaxed) {
+            writer.call(&["INCR", "counter"]);
+        }
+        writer.call(&["SET", "counter", LAST]);
+    });
+    drop(writer);
+    stage.finish();
 }
