@@ -14,6 +14,8 @@ use hotredis_tests::binaries;
 use hotredis_tests::client::{Client, Endpoint};
 use hotredis_tests::server::{Server, Setup, descendants};
 use hotredis_tests::value::Value;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 /// What a process may do to itself, and to the other one.
 const ALL: &[&str] = &[
@@ -66,6 +68,9 @@ fn who_has_to_serve(point: &str, failure: &str) -> Option<Side> {
 }
 
 const PATIENCE: Duration = Duration::from_secs(40);
+
+/// For an upgrade.
+const TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// Clients that count, each on a key of its own, and one that comes and goes.
 struct Load {
@@ -164,18 +169,7 @@ impl Trial {
 
     fn upgrade(&mut self) -> Result<(), String> {
         self.turn += 1;
-        let binary = &binaries::two_builds()[self.turn % 2];
-        let arguments = [
-            "upgrade",
-            "--timeout",
-            "1.5",
-            "--wait-probation",
-            "--binary",
-            &binary.to_string_lossy(),
-        ];
-        let output = self.server.cli(&arguments);
-        let text = String::from_utf8_lossy(&output.stderr).into_owned();
-        if output.status.success() { Ok(()) } else { Err(text) }
+        upgrade_once(&self.server, &binaries::two_builds()[self.turn % 2])
     }
 
     /// Waits until one generation is left, and nothing of another.
@@ -229,6 +223,16 @@ impl Trial {
         self.upgrade().unwrap_or_else(|why| panic!("{what}: the next upgrade fails: {why}"));
         self.settle(&what);
     }
+}
+
+/// An upgrade that is given little time; the reason if it fails.
+fn upgrade_once(server: &Server, binary: &Path) -> Result<(), String> {
+    let timeout = TIMEOUT.as_secs_f64().to_string();
+    let binary = binary.to_string_lossy();
+    let output =
+        server.cli(&["upgrade", "--timeout", &timeout, "--wait-probation", "--binary", &binary]);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    if output.status.success() { Ok(()) } else { Err(text) }
 }
 
 fn tempdir() -> PathBuf {
@@ -331,6 +335,53 @@ fn a_predecessor_that_misbehaves_while_it_serves() {
         "predecessor.offered",
     ];
     play_all(&points, SURVIVED);
+}
+
+/// Nobody is served while it is held up, whatever runs besides; nothing is lost for that.
+#[test]
+fn a_predecessor_that_is_held_up_for_longer_than_the_upgrade_may_take() {
+    let mut trial = Trial::start();
+    let load = Load::put_on(&trial.server);
+    let points = [
+        "predecessor.hello",
+        "predecessor.arena",
+        "predecessor.listeners",
+        "predecessor.sockets",
+        "predecessor.freeze",
+        "predecessor.offer",
+        "predecessor.offered",
+        "predecessor.standby",
+    ];
+    for point in points {
+        fs::write(&trial.file, format!("{point}=stop")).unwrap();
+        let outcome = thread::scope(|scope| {
+            let (server, file) = (&trial.server, &trial.file);
+            scope.spawn(|| wake_later(server, file));
+            upgrade_once(server, &binaries::two_builds()[1])
+        });
+        println!("{point}: {outcome:?}");
+        let serves = matches!(point, "predecessor.offered" | "predecessor.standby");
+        assert_eq!(outcome.is_ok(), serves, "{point}: {outcome:?}");
+        trial.settle(point);
+        trial.upgrade().unwrap_or_else(|why| panic!("{point}: the next upgrade fails: {why}"));
+        trial.settle(point);
+    }
+    load.take_off();
+    fs::remove_dir_all(trial.file.parent().unwrap()).unwrap();
+    trial.server.finish();
+}
+
+/// Has a process that stops itself go on when the upgrade's time is over.
+fn wake_later(server: &Server, file: &Path) {
+    let end = Instant::now() + PATIENCE;
+    while file.exists() {
+        assert!(Instant::now() < end, "the point is never reached");
+        thread::sleep(Duration::from_millis(2));
+    }
+    thread::sleep(TIMEOUT + Duration::from_millis(500));
+    for pid in descendants(server.pid()) {
+        let _ = kill(Pid::from_raw(pid as i32), Signal::SIGCONT);
+    }
 }
 
 #[test]
