@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const DOCUMENTS: [&str; 6] = [
+const DOCUMENTS: [&str; 8] = [
     "README.md",
     "ARCHITECTURE.md",
     "docs/README.md",
     "docs/arena-format.md",
     "docs/differences.md",
     "docs/handoff.md",
+    "docs/operations.md",
+    "docs/values.md",
 ];
 
 fn root() -> PathBuf {
