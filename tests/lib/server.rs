@@ -330,6 +330,19 @@ impl Server {
         UpgradeOutcome { success: output.status.success(), output: text_of(&output) }
     }
 
+    /// The number and the pid of the generation that serves, as the keeper knows them.
+    ///
+    /// # Panics
+    /// If the keeper does not answer.
+    #[track_caller]
+    pub fn serving(&self) -> (u64, u32) {
+        let text = text_of(&self.cli(&["status", "--json"]));
+        let status: serde_json::Value =
+            serde_json::from_str(&text).unwrap_or_else(|e| panic!("no status: {e}: {text}"));
+        let number = |name: &str| status[0][name].as_u64().unwrap_or_default();
+        (number("generation"), number("generation_pid") as u32)
+    }
+
     /// Runs `hotredis check` on the live server.
     ///
     /// # Panics

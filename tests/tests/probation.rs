@@ -23,13 +23,9 @@ fn upgrade(server: &Server) {
     assert!(outcome.success, "{}", outcome.output);
 }
 
-/// The pid of the generation that serves, as the keeper knows it.
+/// The pid of the generation that serves.
 fn serving_pid(server: &Server) -> Pid {
-    let status = server.cli(&["status", "--json"]);
-    let text = String::from_utf8_lossy(&status.stdout).into_owned();
-    let json: serde_json::Value =
-        serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}"));
-    Pid::from_raw(json[0]["generation_pid"].as_i64().expect(&text) as i32)
+    Pid::from_raw(server.serving().1 as i32)
 }
 
 fn field(client: &mut Client, name: &str) -> String {

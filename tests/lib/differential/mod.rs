@@ -21,11 +21,13 @@ pub mod shrink;
 pub mod side;
 pub mod state;
 pub mod step;
+pub mod upgrading;
 
 pub use mask::Mask;
 pub use run::{Mismatch, Pair, Tally};
 pub use shrink::shrink;
 pub use step::{Arg, Command, Step, Vary};
+pub use upgrading::Then;
 
 use crate::binaries;
 use crate::coverage::Coverage;
@@ -79,12 +81,18 @@ pub fn compare_pair(
     pair.finish()
 }
 
-/// Upgrades at random places, `every` steps apart on average.
+/// Upgrades at random places, `every` steps apart on average. Half of them are undone: on request, or by a
+/// death in the midst of the next steps.
 pub fn insert_upgrades(steps: &mut Vec<Step>, seed: u64, every: usize) {
     let mut rng = Rng::new(seed);
     for _ in 0..steps.len() / every.max(1) {
         let at = rng.below(steps.len());
-        steps.insert(at, Step::Upgrade);
+        let then = match rng.below(4) {
+            0 => Then::GoesBack,
+            1 => Then::Dies(rng.below(3_000) as u64),
+            _ => Then::Stands,
+        };
+        steps.insert(at, Step::Upgrade(then));
     }
 }
 

@@ -10,6 +10,7 @@ use super::mask::Mask;
 use super::side::{Event, Side};
 use super::state::{DATABASES, differences, state};
 use super::step::{Arg, Command, Step};
+use super::upgrading::{Dying, PROBATION};
 use crate::coverage::Coverage;
 use crate::generate::CLIENTS;
 use crate::server::{Kind, Setup};
@@ -51,9 +52,6 @@ pub(super) const REFERENCE: &str = "the reference";
 
 /// What Redis writes to its log when it stops with a failed assertion.
 const ASSERTION: &str = "=== ASSERTION FAILED ===";
-
-/// How often an upgrade is tried that fails for want of time.
-const UPGRADE_ATTEMPTS: usize = 5;
 
 /// How much was done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -117,8 +115,10 @@ pub struct Pair {
     setups: [Setup; 2],
     pub(super) oracle: Option<Side>,
     pub(super) candidate: Option<Side>,
-    builds: Vec<PathBuf>,
-    tally: Tally,
+    pub(super) builds: Vec<PathBuf>,
+    /// The candidate's generation that is about to be killed.
+    pub(super) dying: Option<Dying>,
+    pub(super) tally: Tally,
     /// What was tried with success, as far as it can be told.
     coverage: Coverage,
     /// Bytes of the longest request since the servers were last compared.
@@ -138,7 +138,9 @@ impl Pair {
     /// Starts Redis and the first of these builds of hotredis; [`Step::Upgrade`] takes it through
     /// all of them in turn. Without builds, as [`Pair::start`].
     pub fn start_with(builds: Vec<PathBuf>) -> Self {
-        let first = builds.first().map_or_else(Setup::candidate, |path| Setup::of_binary(path));
+        let first = builds
+            .first()
+            .map_or_else(Setup::candidate, |path| Setup::of_binary(path).arguments(&PROBATION));
         Self { builds, ..Self::between(Setup::redis(), first) }
     }
 
@@ -152,6 +154,7 @@ impl Pair {
             oracle: None,
             candidate: None,
             builds: Vec::new(),
+            dying: None,
             tally: Tally::default(),
             coverage: Coverage::default(),
             sent: 0,
@@ -250,6 +253,13 @@ impl Pair {
 
     /// Runs the steps until the servers differ.
     pub fn run(&mut self, steps: &[Step]) -> Result<(), Mismatch> {
+        let outcome = self.run_steps(steps);
+        let settled = self.await_return();
+        outcome?;
+        settled.map_err(|what| Mismatch { step: steps.len(), what })
+    }
+
+    fn run_steps(&mut self, steps: &[Step]) -> Result<(), Mismatch> {
         for (number, step) in steps.iter().enumerate() {
             let outcome = match step {
                 Step::Send { client, commands } => self.send(*client, commands),
@@ -259,7 +269,7 @@ impl Pair {
                 Step::Reconnect { client } => self.reconnect(*client),
                 Step::Listen => self.listen(),
                 Step::CompareState => self.compare_state(),
-                Step::Upgrade => self.upgrade(),
+                Step::Upgrade(then) => self.upgrade(*then),
             };
             outcome.map_err(|what| Mismatch { step: number, what })?;
         }
@@ -483,27 +493,6 @@ impl Pair {
         differences(&theirs, &ours).map_or(Ok(()), Err)?;
         theirs.encodings().for_each(|name| self.coverage.note_encoding(name));
         self.remove_expired()
-    }
-
-    fn upgrade(&mut self) -> Result<(), String> {
-        if self.builds.is_empty() {
-            return Ok(());
-        }
-        self.tally.upgrades += 1;
-        let binary = self.builds[self.tally.upgrades as usize % self.builds.len()].clone();
-        let (_, candidate) = self.sides();
-        let mut outcome = candidate.server.upgrade(&binary);
-        for _ in 1..UPGRADE_ATTEMPTS {
-            // On a machine that is busy with other things a deadline may pass; then all is as before.
-            if outcome.success || !outcome.output.contains(" serves on") {
-                break;
-            }
-            outcome = candidate.server.upgrade(&binary);
-        }
-        match outcome.success {
-            true => Ok(()),
-            false => Err(format!("the upgrade failed: {}", outcome.output)),
-        }
     }
 }
 

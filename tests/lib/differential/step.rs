@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::mask::Mask;
+use super::upgrading::Then;
 use crate::value::quoted;
 
 /// One argument. Some name a connection by its number, because the servers know it by different
@@ -185,8 +186,9 @@ pub enum Step {
     Listen,
     /// Compares all keys of all databases, and what the servers say of their connections.
     CompareState,
-    /// Replaces the candidate's binary by its other build, if it has one.
-    Upgrade,
+    /// Replaces the candidate's binary by its other build, if it has one; and what then becomes of
+    /// that.
+    Upgrade(Then),
 }
 
 impl fmt::Display for Step {
@@ -210,7 +212,16 @@ impl fmt::Display for Step {
             Self::Reconnect { client } => write!(f, "c{client}  (close and connect again)"),
             Self::Listen => f.write_str("(one more connection listens to all keyspace events)"),
             Self::CompareState => f.write_str("(control) compare the keyspaces"),
-            Self::Upgrade => f.write_str("(control) upgrade the candidate"),
+            Self::Upgrade(Then::Stands) => f.write_str("(control) upgrade the candidate"),
+            Self::Upgrade(Then::GoesBack) => {
+                f.write_str("(control) upgrade the candidate, and go back")
+            }
+            Self::Upgrade(Then::Dies(us)) => {
+                write!(
+                    f,
+                    "(control) upgrade the candidate, and kill the new generation after {us} us"
+                )
+            }
         }
     }
 }
