@@ -17,9 +17,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Which instance is meant.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Selector {
-    /// The instance that serves this TCP port.
-    #[arg(long, value_name = "N", group = "instance")]
-    pub port: Option<u16>,
+    /// The instance that serves this TCP port; with several, some commands take several instances.
+    #[arg(long = "port", value_name = "N", group = "instance")]
+    pub ports: Vec<u16>,
     /// The instance with this control socket, or that serves this Unix socket.
     #[arg(long, value_name = "PATH", group = "instance")]
     pub socket: Option<PathBuf>,
@@ -84,6 +84,8 @@ impl Connection {
 /// An instance that answered.
 #[derive(Debug)]
 pub struct Instance {
+    /// Its control socket.
+    pub socket: PathBuf,
     /// How it is.
     pub status: InstanceStatus,
     /// The connection over which it said so.
@@ -109,29 +111,41 @@ impl Selector {
         Ok((instances, silent))
     }
 
+    /// Whether it says which instance, or instances, rather than any.
+    pub fn chooses(&self) -> bool {
+        !self.ports.is_empty() || self.pid.is_some() || self.socket.is_some()
+    }
+
     /// The one instance that is meant.
     pub fn find(&self) -> anyhow::Result<Instance> {
-        if let Some(socket) = self.socket.as_ref().filter(|socket| !self.is_served(socket)) {
-            return ask(socket);
-        }
-        let (instances, silent) = self.all()?;
-        let (mut meant, others): (Vec<_>, Vec<_>) =
-            instances.into_iter().partition(|it| self.means(&it.status));
+        let mut meant = self.meant()?;
         match (meant.pop(), meant.is_empty()) {
             (Some(instance), true) => Ok(instance),
-            (Some(instance), false) => {
-                let all = meant.iter().chain([&instance]).map(|it| describe(&it.status));
-                bail!("several instances are meant, choose one by --pid:\n{}", lines(all))
-            }
-            (None, _) => {
-                let silent = silent.iter().map(|error| format!("  not answering: {error:#}"));
-                let others = others.iter().map(|it| describe(&it.status));
-                let wanted = self.wanted();
-                let list = lines(others.chain(silent));
-                let directory = self.directory();
-                bail!("no running instance{wanted} in {}{list}", directory.display())
+            (last, _) => {
+                let all = meant.iter().chain(&last).map(|it| indented(&it.status));
+                bail!("several instances are meant, choose one by --pid:{}", lines(all))
             }
         }
+    }
+
+    /// The instances that are meant: at least one, and one for each port that is named.
+    pub fn meant(&self) -> anyhow::Result<Vec<Instance>> {
+        if let Some(socket) = self.socket.as_ref().filter(|socket| !self.is_served(socket)) {
+            return Ok(vec![ask(socket)?]);
+        }
+        let (instances, silent) = self.all()?;
+        let is_served = |port| instances.iter().any(|it| serves_port(&it.status, port));
+        let missing = self.ports.iter().copied().find(|port| !is_served(*port));
+        let (meant, others): (Vec<_>, Vec<_>) =
+            instances.into_iter().partition(|it| self.means(&it.status));
+        if !meant.is_empty() && missing.is_none() {
+            return Ok(meant);
+        }
+        let silent = silent.iter().map(|error| format!("  not answering: {error:#}"));
+        let others = others.iter().map(|it| indented(&it.status));
+        let wanted = self.wanted(missing);
+        let list = lines(others.chain(silent));
+        bail!("no running instance{wanted} in {}{list}", self.directory().display())
     }
 
     /// Whether the path is a Unix socket that an instance serves, rather than a control socket.
@@ -141,13 +155,14 @@ impl Selector {
     }
 
     fn means(&self, status: &InstanceStatus) -> bool {
-        self.port.is_none_or(|port| serves_port(status, port))
+        let by_port = self.ports.iter().any(|port| serves_port(status, *port));
+        (self.ports.is_empty() || by_port)
             && self.pid.is_none_or(|pid| status.pid == pid || status.generation_pid == pid)
             && self.socket.as_ref().is_none_or(|socket| serves_path(status, socket))
     }
 
-    fn wanted(&self) -> String {
-        match (self.port, &self.socket, self.pid) {
+    fn wanted(&self, missing_port: Option<u16>) -> String {
+        match (missing_port, &self.socket, self.pid) {
             (Some(port), ..) => format!(" serves port {port}"),
             (_, Some(socket), _) => format!(" serves {}", socket.display()),
             (.., Some(pid)) => format!(" has pid {pid}"),
@@ -159,7 +174,7 @@ impl Selector {
 fn ask(path: &Path) -> anyhow::Result<Instance> {
     let mut connection = Connection::open(path)?;
     let status = connection.status().with_context(|| path.display().to_string())?;
-    Ok(Instance { status, connection })
+    Ok(Instance { socket: path.into(), status, connection })
 }
 
 fn is_stale(error: &anyhow::Error) -> bool {
@@ -178,8 +193,13 @@ fn serves_path(status: &InstanceStatus, socket: &Path) -> bool {
     status.addresses.iter().any(|address| Path::new(address) == socket)
 }
 
-fn describe(status: &InstanceStatus) -> String {
-    format!("  pid {}, on {}", status.pid, status.addresses.join(", "))
+/// What an instance is called: by its pid, and where it listens.
+pub fn describe(status: &InstanceStatus) -> String {
+    format!("pid {}, on {}", status.pid, status.addresses.join(", "))
+}
+
+fn indented(status: &InstanceStatus) -> String {
+    format!("  {}", describe(status))
 }
 
 fn lines(items: impl Iterator<Item = String>) -> String {
@@ -215,8 +235,10 @@ mod tests {
             addresses: vec!["127.0.0.1:16379".into(), "[::1]:6379".into(), "/run/x.sock".into()],
             ..InstanceStatus::default()
         };
-        let by_port = |port| Selector { port: Some(port), ..Selector::default() }.means(&status);
-        assert!(by_port(16379) && by_port(6379) && !by_port(379));
+        let by_port = |ports: &[u16]| {
+            Selector { ports: ports.to_vec(), ..Selector::default() }.means(&status)
+        };
+        assert!(by_port(&[16379]) && by_port(&[6379]) && !by_port(&[379]) && by_port(&[1, 6379]));
         let by_pid = |pid| Selector { pid: Some(pid), ..Selector::default() }.means(&status);
         assert!(by_pid(10) && by_pid(11) && !by_pid(12));
         let by_path = |path: &str| {

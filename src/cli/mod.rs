@@ -2,6 +2,7 @@
 
 mod check;
 mod client;
+mod fleet;
 mod generation;
 mod history;
 mod preflight;

@@ -39,9 +39,8 @@ const TITLES: [&str; 11] = [
 
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let selector = &options.selector;
-    let chosen = selector.port.is_some() || selector.pid.is_some() || selector.socket.is_some();
     let (found, silent) =
-        if chosen { (vec![selector.find()?], Vec::new()) } else { selector.all()? };
+        if selector.chooses() { (selector.meant()?, Vec::new()) } else { selector.all()? };
     let statuses: Vec<InstanceStatus> = found.into_iter().map(|instance| instance.status).collect();
     if options.json {
         println!("{}", serde_json::to_string_pretty(&statuses)?);

@@ -8,7 +8,9 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 
-use super::client::{Selector, seconds, seconds_or_none};
+use super::client::{Connection, Instance, Selector, seconds, seconds_or_none};
+use super::complain;
+use super::fleet::{self, Plan};
 use super::history::phases;
 use super::table::{micros, millis};
 use crate::keeper::protocol::{Reply, Request, UpgradeResult};
@@ -41,48 +43,96 @@ pub struct Options {
     /// Only ask the new binary whether it could take over.
     #[arg(long)]
     dry_run: bool,
-    /// Print the result as JSON, and no progress.
+    /// Upgrade every running instance, as with several --port: a few at a time, and none any more
+    /// once one has failed.
+    #[arg(long, conflicts_with = "instance")]
+    all: bool,
+    /// Of several instances, upgrade so many at a time.
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=64))]
+    jobs: u8,
+    /// Print the result as JSON, one line for each instance, and no progress.
     #[arg(long)]
     json: bool,
 }
 
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let request = request(options)?;
+    if options.all || options.selector.ports.len() > 1 {
+        let instances = several(options)?;
+        let jobs = options.jobs.into();
+        return fleet::upgrade(instances, &Plan { request, jobs, json: options.json });
+    }
     let mut instance = options.selector.find()?;
-    let binary =
-        std::path::absolute(&options.binary).context("cannot make the binary's path absolute")?;
-    let milliseconds = |time: Duration| u64::try_from(time.as_millis());
     let old = format!(
         "generation {} (pid {})",
         instance.status.generation, instance.status.generation_pid
     );
-    instance.connection.send(&Request::Upgrade {
+    instance.connection.send(&request)?;
+    let mut progress = Progress::new(!options.json);
+    let done = await_result(&mut instance.connection, |phase, done, total| {
+        progress.show(phase, done, total);
+    });
+    progress.end();
+    match done {
+        Ok(result) => show(options, &result),
+        Err(error) => match error.downcast::<Refusal>() {
+            Ok(Refusal(reason)) => {
+                if options.json {
+                    let reason = Some(reason.clone());
+                    let refused = UpgradeResult { reason, ..UpgradeResult::default() };
+                    println!("{}", serde_json::to_string(&refused)?);
+                }
+                bail!("refused: {reason}; {old} serves on")
+            }
+            Err(error) => Err(error),
+        },
+    }
+}
+
+fn request(options: &Options) -> anyhow::Result<Request> {
+    let binary =
+        std::path::absolute(&options.binary).context("cannot make the binary's path absolute")?;
+    let milliseconds = |time: Duration| u64::try_from(time.as_millis());
+    Ok(Request::Upgrade {
         binary,
         timeout_ms: options.timeout.map(milliseconds).transpose()?,
         dry_run: options.dry_run,
         probation_ms: options.probation.map(milliseconds).transpose()?,
         wait_probation: options.wait_probation,
-    })?;
-    let mut progress = Progress::new(!options.json);
+    })
+}
+
+/// The instances that are meant if there may be several.
+fn several(options: &Options) -> anyhow::Result<Vec<Instance>> {
+    if !options.all {
+        return options.selector.meant();
+    }
+    let (instances, silent) = options.selector.all()?;
+    for error in &silent {
+        complain(error);
+    }
+    if !silent.is_empty() {
+        bail!("nothing was touched: {} of the instances gave no answer", silent.len());
+    }
+    Ok(instances)
+}
+
+/// The keeper has not even tried, for this reason.
+#[derive(Debug, thiserror::Error)]
+#[error("refused: {0}")]
+struct Refusal(String);
+
+/// Waits for what comes of an upgrade that was asked for.
+pub fn await_result(
+    connection: &mut Connection,
+    mut progress: impl FnMut(&str, u64, u64),
+) -> anyhow::Result<UpgradeResult> {
     loop {
-        match instance
-            .connection
-            .receive(Some(PATIENCE))
-            .context("what came of the upgrade is not known")?
-        {
-            Reply::Progress { phase, done, total } => progress.show(&phase, done, total),
-            Reply::Result(result) => {
-                progress.end();
-                return show(options, &result);
-            }
-            Reply::Error { reason } => {
-                progress.end();
-                if options.json {
-                    let refused =
-                        UpgradeResult { reason: Some(reason.clone()), ..UpgradeResult::default() };
-                    println!("{}", serde_json::to_string(&refused)?);
-                }
-                bail!("refused: {reason}; {old} serves on");
-            }
+        let reply = connection.receive(Some(PATIENCE));
+        match reply.context("what came of the upgrade is not known")? {
+            Reply::Progress { phase, done, total } => progress(&phase, done, total),
+            Reply::Result(result) => return Ok(*result),
+            Reply::Error { reason } => return Err(Refusal(reason).into()),
             other => bail!("unexpected answer of the keeper: {other:?}"),
         }
     }

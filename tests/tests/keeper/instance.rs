@@ -77,7 +77,7 @@ pub struct Instance {
     lines: Receiver<String>,
     log: Vec<String>,
     runtime: PathBuf,
-    binary: PathBuf,
+    pub binary: PathBuf,
 }
 
 impl Instance {

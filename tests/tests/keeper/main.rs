@@ -3,6 +3,7 @@
 mod chain;
 mod control;
 mod failures;
+mod fleet;
 mod history;
 mod instance;
 mod lifecycle;
