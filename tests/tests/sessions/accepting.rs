@@ -8,7 +8,7 @@ use hotredis_tests::client::{Client, Endpoint};
 use hotredis_tests::server::Setup;
 use hotredis_tests::value::Value;
 
-use crate::cuts::{SetWhenDropped, Stage, await_clients};
+use crate::stage::{SetWhenDropped, Stage, await_clients};
 
 const UPGRADES: usize = 60;
 

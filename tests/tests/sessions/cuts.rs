@@ -1,99 +1,22 @@
 //! Performs plays, without upgrades and with upgrades at every point, and compares what was heard.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
 use handoff::rlimit::ensure_descriptor_limit;
-use hotredis_tests::blocked::{id_of, upgrade};
-use hotredis_tests::client::{Client, Endpoint};
-use hotredis_tests::server::{Server, Setup, TempDir, descendants};
+use hotredis_tests::blocked::upgrade;
+use hotredis_tests::server::Setup;
 
 use crate::play::{IN_THE_END, Performance, Play, Point};
+use crate::stage::{Return, SetWhenDropped, Stage};
 
 /// Upgrades in the course of which plays are given over and over.
 const UPGRADES_ALONGSIDE: usize = 20;
 
-/// Ids of connections are larger than this, and the numbers in plays smaller: one is not taken for the other.
-const SMALLEST_ID: i64 = 1000;
+/// Longer than a test takes: whoever is to go back can.
+const PROBATION: [&str; 2] = ["--probation", "600"];
 
 /// Descriptors that the many performances of one test may need.
 const DESCRIPTORS: u64 = 8000;
-
-/// A server that listens at a port and at a Unix socket.
-pub struct Stage {
-    pub server: Server,
-    pub endpoints: [Endpoint; 2],
-    password: Option<String>,
-    // Removed when the server is gone.
-    _dir: TempDir,
-}
-
-impl Stage {
-    /// Starts it with these directives.
-    pub fn new(setup: Setup, directives: &[(&str, &str)]) -> Self {
-        let dir = TempDir::new();
-        let path = dir.path().join("socket");
-        let setup = setup.directive("unixsocket", &path.to_string_lossy());
-        let setup =
-            directives.iter().fold(setup, |setup, (name, value)| setup.directive(name, value));
-        let server = setup.start();
-        let endpoints = [server.endpoint().clone(), Endpoint::Unix(path)];
-        let password = directives.iter().find(|(name, _)| *name == "requirepass");
-        let password = password.map(|(_, password)| (*password).to_owned());
-        Self { server, endpoints, password, _dir: dir }
-    }
-
-    /// A server for plays, in which numbers are compared: one that gives no small ids any more.
-    fn for_plays(setup: Setup, directives: &[(&str, &str)]) -> Self {
-        let stage = Self::new(setup, directives);
-        while id_of(&mut stage.control()).parse().is_ok_and(|id: i64| id < SMALLEST_ID) {}
-        stage
-    }
-
-    /// A connection that may do anything.
-    pub fn control(&self) -> Client {
-        let mut control = self.server.connect();
-        if let Some(password) = &self.password {
-            control.call(&["AUTH", password]);
-        }
-        control
-    }
-
-    /// All clients have left: waits until the server has no session but that of the one who asks, and
-    /// ends it.
-    pub fn finish(self) {
-        await_clients(&mut self.control(), 1);
-        self.server.finish();
-    }
-}
-
-/// Waits until the server has so many clients.
-#[track_caller]
-pub fn await_clients(control: &mut Client, count: usize) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    loop {
-        let list = control.call(&["CLIENT", "LIST"]);
-        let listed = list.text().lines().count();
-        if listed == count {
-            return;
-        }
-        assert!(Instant::now() < deadline, "{listed} clients, not {count}:\n{}", list.text());
-    }
-}
-
-/// Waits until the keeper has one child, which is the one that serves.
-#[track_caller]
-pub fn only_generation(server: &Server) -> u32 {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    loop {
-        let children = descendants(server.pid());
-        if let [generation] = children[..] {
-            return generation;
-        }
-        assert!(Instant::now() < deadline, "the keeper has the children {children:?}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
 
 /// Plays of one kind, and how they are cut.
 pub struct Cuts {
@@ -136,7 +59,7 @@ impl Cuts {
         let redis = Stage::for_plays(Setup::redis(), &self.directives);
         let mut run = Run {
             plays: &self.plays,
-            stage: Stage::for_plays(Setup::hotredis(), &self.directives),
+            stage: Stage::for_plays(Setup::hotredis().arguments(&PROBATION), &self.directives),
             expected: Vec::new(),
             number: 0,
             upgrades: 0,
@@ -158,7 +81,9 @@ impl Cuts {
         }
         redis.finish();
         run.without_an_upgrade();
-        run.cut_once(self.stride);
+        run.cut_once(self.stride, None);
+        run.cut_once(self.stride, Some(Return::Told));
+        run.cut_once(self.stride, Some(Return::Killed));
         run.cut_at_every_line();
         run.while_upgrades_run();
         run.stage.finish();
@@ -229,9 +154,13 @@ impl<'p> Run<'p> {
         }
     }
 
-    /// One performance for each point, cut there: all of them by the same upgrade. Within requests each
-    /// point has one transport, and all others both.
-    fn cut_once(&mut self, stride: usize) {
+    /// One performance for each point, cut there: all of them by the same upgrade, or by the same return to
+    /// the generation before. Within requests each point has one transport, and all others both.
+    fn cut_once(&mut self, stride: usize, back: Option<Return>) {
+        if back.is_some() {
+            // Those to whom this happens connect behind it.
+            self.upgrade();
+        }
         let mut waiting = Vec::new();
         for play in 0..self.plays.len() {
             let mut within = 0;
@@ -242,20 +171,26 @@ impl<'p> Run<'p> {
                 within += usize::from(!whole);
                 for transport in transports {
                     let Point { line, bytes } = point;
-                    let how = format!("cut before line {line} and behind {bytes} bytes of it");
+                    let how = format!(
+                        "cut before line {line} and behind {bytes} bytes of it, going back: {back:?}"
+                    );
                     let mut given = self.given(play, transport, &how);
                     given.performance.go_to(point);
                     waiting.push(given);
                 }
             }
         }
-        self.upgrade();
+        match back {
+            None => self.upgrade(),
+            Some(how) => self.stage.go_back(how),
+        }
         for given in waiting {
             self.judge(given);
         }
     }
 
-    /// An upgrade between any two lines and in the midst of each request, all in one performance.
+    /// An upgrade between any two lines and in the midst of each request, all in one performance; each
+    /// third time it is taken back instead.
     fn cut_at_every_line(&mut self) {
         let mut all = self.all("cut at every line");
         let lines = self.plays.iter().map(Play::len).max().unwrap_or_default();
@@ -267,7 +202,10 @@ impl<'p> Run<'p> {
                     given.performance.go_to(Point { line, bytes });
                 }
             }
-            self.upgrade();
+            match line % 3 {
+                2 => self.stage.go_back(Return::Told),
+                _ => self.upgrade(),
+            }
         }
         for given in all {
             self.judge(given);
@@ -298,14 +236,5 @@ impl<'p> Run<'p> {
         });
         self.number = number;
         self.upgrades += UPGRADES_ALONGSIDE;
-    }
-}
-
-/// So that nobody waits for a thread that has panicked.
-pub struct SetWhenDropped<'a>(pub &'a AtomicBool);
-
-impl Drop for SetWhenDropped<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
     }
 }

@@ -8,7 +8,7 @@ use hotredis_tests::client::Client;
 use hotredis_tests::server::{Server, Setup};
 use hotredis_tests::value::Value;
 
-use crate::cuts::await_clients;
+use crate::stage::await_clients;
 
 const LIMIT: u64 = 300;
 

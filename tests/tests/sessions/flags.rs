@@ -4,7 +4,8 @@ use hotredis_tests::blocked::{id_of, upgrade};
 use hotredis_tests::client::Client;
 use hotredis_tests::server::Setup;
 
-use crate::cuts::{Cuts, Stage, await_clients};
+use crate::cuts::Cuts;
+use crate::stage::{Stage, await_clients};
 
 const SHOWN: &str = r#"
     a: CLIENT SETNAME name@

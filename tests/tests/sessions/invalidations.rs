@@ -7,7 +7,8 @@ use hotredis_tests::client::{Client, Endpoint};
 use hotredis_tests::server::Setup;
 use hotredis_tests::value::Value;
 
-use crate::cuts::{Cuts, SetWhenDropped, Stage};
+use crate::cuts::Cuts;
+use crate::stage::{SetWhenDropped, Stage};
 
 const DEFAULT: &str = r#"
     t: HELLO 3

@@ -9,7 +9,7 @@ use hotredis_tests::server::Setup;
 use hotredis_tests::value::Value;
 
 use crate::bytes::{connect, expect_bytes, noise, send};
-use crate::cuts::{SetWhenDropped, Stage};
+use crate::stage::{SetWhenDropped, Stage};
 
 const SIZE: usize = 100 << 20;
 

@@ -1,7 +1,7 @@
 //! Whole sessions: one file per kind of state that a connection can be in, cut by upgrades at every point.
 //!
 //! [`play`] says what the clients of a scenario do, and [`cuts`] performs it without an upgrade, on Redis
-//! too, and with upgrades at every point; whatever a client hears has to be the same. What does not fit
+//! too, and with upgrades at every point, and with returns to the predecessor; whatever a client hears has to be the same. What does not fit
 //! into a play (a hundred megabytes, thousands of requests in flight, a stream of messages without an end)
 //! is written out in a file of its own.
 
@@ -21,5 +21,6 @@ mod pipelines;
 mod play;
 mod replaced;
 mod silence;
+mod stage;
 mod transactions;
 mod waiting;

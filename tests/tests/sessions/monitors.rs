@@ -6,7 +6,8 @@ use hotredis_tests::blocked::upgrade;
 use hotredis_tests::client::Client;
 use hotredis_tests::server::Setup;
 
-use crate::cuts::{Cuts, SetWhenDropped, Stage};
+use crate::cuts::Cuts;
+use crate::stage::{SetWhenDropped, Stage};
 
 const SEES: &str = r#"
     m: MONITOR

@@ -10,7 +10,7 @@ use hotredis_tests::server::Setup;
 use hotredis_tests::value::Value;
 
 use crate::bytes::{Replies, connect, send};
-use crate::cuts::{SetWhenDropped, Stage};
+use crate::stage::{SetWhenDropped, Stage};
 
 const UPGRADES: usize = 40;
 

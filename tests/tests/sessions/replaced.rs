@@ -10,7 +10,7 @@ use hotredis_tests::binaries;
 use hotredis_tests::server::{Setup, TempDir, info_field};
 use hotredis_tests::value::Value;
 
-use crate::cuts::{SetWhenDropped, only_generation};
+use crate::stage::{SetWhenDropped, only_generation};
 
 const ATTEMPTS: usize = 12;
 
