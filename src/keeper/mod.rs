@@ -9,6 +9,7 @@
 mod child;
 mod control;
 mod history;
+mod notify;
 mod pidfile;
 mod preflight;
 mod probation;
@@ -38,6 +39,7 @@ use crate::version;
 use child::Child;
 use control::{ClientId, ControlSocket, Incoming};
 use history::History;
+use notify::ServiceManager;
 use pidfile::PidFile;
 use probation::Probation;
 use process::{Binary, BinaryError, Ending, SpawnError};
@@ -122,6 +124,8 @@ struct Keeper {
     signals: Signals,
     control: ControlSocket,
     pidfile: Option<PidFile>,
+    /// Who started this process and wants to know how it is, if anybody.
+    manager: Option<ServiceManager>,
     /// The generation that serves, or is about to as generation 1.
     serving: Child,
     /// Generation 1 has said READY.
@@ -182,6 +186,7 @@ impl Keeper {
             signals,
             control,
             pidfile: None,
+            manager: ServiceManager::from_environment(),
             serving,
             ready: false,
             lost: None,
@@ -214,6 +219,7 @@ impl Keeper {
                 }
             }
             self.on_time(now);
+            self.attend_service_manager(Instant::now());
             if let Some(code) = self.exit {
                 // Whoever is left was exiting, or has no server to take over.
                 self.kill_all();
@@ -266,8 +272,9 @@ impl Keeper {
         let upgrade = self.upgrade.as_ref().and_then(Upgrade::next_deadline);
         let leaving = self.leaving.iter().map(|(_, deadline)| *deadline).min();
         let pending = self.pending.iter().map(|pending| pending.deadline).min();
+        let manager = self.manager.as_ref().and_then(ServiceManager::next_deadline);
         let probation = self.probation.as_ref().map(Probation::next_deadline);
-        let all = [upgrade, probation, leaving, pending, self.control.next_deadline()];
+        let all = [upgrade, probation, leaving, pending, manager, self.control.next_deadline()];
         let next = all.into_iter().flatten().min();
         let Some(next) = next else { return PollTimeout::NONE };
         // Rounded up: waking before the deadline would only mean to wait again.

@@ -123,6 +123,7 @@ impl Keeper {
     }
 
     pub(super) fn on_status_report(&mut self, said: &StatusReport) {
+        self.manager.iter_mut().for_each(|manager| manager.proved_alive(Instant::now()));
         let Some(pending) = self.take_pending(said.request, Question::Status) else { return };
         let load = Load { clients: said.clients, keys: said.keys, memory: said.memory };
         self.answer_status(pending.client, Some(load));

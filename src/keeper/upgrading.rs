@@ -106,6 +106,11 @@ pub enum Step {
 }
 
 impl Upgrade {
+    /// Whether it stops after the preflight.
+    pub fn is_dry_run(&self) -> bool {
+        self.attempt.dry_run
+    }
+
     /// When the keeper must look at it, whatever else happens.
     pub fn next_deadline(&self) -> Option<Instant> {
         match &self.step {
