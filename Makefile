@@ -10,7 +10,7 @@ ARGS ?=
 # Loads of thousands of connections: as many descriptors as the system lets a process have.
 LIMITS := ulimit -n "$$(ulimit -Hn)";
 
-.PHONY: help setup build run test lint fmt demo bench bars fuzz miri build-pair
+.PHONY: help setup build run test lint fmt demo bench bars fuzz miri build-pair deb
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -59,3 +59,6 @@ fuzz: setup ## drive hotredis and redis-server with the same random commands unt
 
 miri: ## run the arena's tests under Miri (needs a nightly toolchain with the miri component)
 	@scripts/miri.sh $(ARGS)
+
+deb: setup build ## the Debian package of the release build: target/debian/hotredis_VERSION_ARCH.deb
+	@packaging/build-deb.sh $(ARGS)

@@ -57,6 +57,8 @@ packages=()
 command -v redis-server >/dev/null || packages+=(redis-server)
 { command -v redis-cli && command -v redis-benchmark; } >/dev/null || packages+=(redis-tools)
 command -v gcc >/dev/null || packages+=(gcc libc6-dev)
+{ command -v objdump && command -v strip; } >/dev/null || packages+=(binutils)
+command -v unshare >/dev/null || packages+=(util-linux)
 command -v make >/dev/null || packages+=(make)
 command -v python3 >/dev/null || packages+=(python3)
 if [ ! -x "$VENV/bin/python" ] && ! python3 -c 'import ensurepip, venv' 2>/dev/null; then

@@ -262,15 +262,15 @@ impl Keeper {
 
     /// `None` as long as generation 1 is starting.
     fn condition(&self) -> Option<Condition> {
-        if self.lost.is_some() && self.exit.is_some() {
-            return Some(Condition { phase: Phase::Stopping, status: self.who_serves() });
-        }
-        if self.stopping.is_some() || self.serving.stopping || self.exit.is_some() {
-            let cause = self.stopping.as_deref().unwrap_or("asked by a client");
-            return Some(Condition {
-                phase: Phase::Stopping,
-                status: format!("stopping: {cause}"),
-            });
+        let status = match (&self.stopping, self.serving.stopping, self.exit) {
+            (Some(cause), ..) => Some(format!("stopping: {cause}")),
+            (None, true, _) => Some("stopping: asked by a client".into()),
+            // Nobody has asked for it: how it ended is all that is known.
+            (None, false, Some(_)) => Some(self.who_serves()),
+            (None, false, None) => None,
+        };
+        if let Some(status) = status {
+            return Some(Condition { phase: Phase::Stopping, status });
         }
         if !self.ready {
             return None;

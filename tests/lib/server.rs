@@ -83,8 +83,8 @@ impl Setup {
     }
 
     /// Sets a variable of the server's environment.
-    pub fn environment(mut self, name: &str, value: &Path) -> Self {
-        self.environment.push((name.to_owned(), value.to_path_buf()));
+    pub fn environment(mut self, name: &str, value: impl AsRef<Path>) -> Self {
+        self.environment.push((name.to_owned(), value.as_ref().to_path_buf()));
         self
     }
 

@@ -90,7 +90,17 @@ fn the_architecture_names_every_module() {
 
 #[test]
 fn every_path_that_the_documents_name_is_there() {
-    let folders = ["src/", "shm/", "handoff/", "tests/", "docs/", "scripts/", "fuzz/", "benches/"];
+    let folders = [
+        "src/",
+        "shm/",
+        "handoff/",
+        "tests/",
+        "docs/",
+        "scripts/",
+        "fuzz/",
+        "benches/",
+        "packaging/",
+    ];
     for document in DOCUMENTS {
         let names = quoted(&read(document));
         let paths = names.iter().filter(|name| folders.iter().any(|it| name.starts_with(it)));
