@@ -436,14 +436,11 @@ impl Keeper {
 
     fn on_loss(&mut self, ending: Ending) {
         self.abandon_probation(ending);
-        // Whoever asked it to stop by a signal got what was wanted, said or unsaid.
-        let unsaid = self.stopping.is_some()
-            && matches!(ending, Ending::Signal(Signal::SIGTERM) | Ending::Exit(0));
         let number = self.serving.number;
         let code = if self.serving.stopping {
             info!("generation {number} {ending}: the keeper exits too");
             ending.code()
-        } else if unsaid {
+        } else if self.stopped_as_asked(ending) {
             info!("generation {number} {ending}");
             0
         } else {
@@ -454,6 +451,12 @@ impl Keeper {
             ending.code().max(1)
         };
         self.exit = self.exit.or(Some(code));
+    }
+
+    /// Whoever asked it to stop by a signal got what was wanted, said or unsaid.
+    fn stopped_as_asked(&self, ending: Ending) -> bool {
+        self.stopping.is_some()
+            && matches!(ending, Ending::Signal(Signal::SIGTERM) | Ending::Exit(0))
     }
 
     /// Has the serving generation exit cleanly. During a freeze it is not yet clear who that is:

@@ -37,16 +37,6 @@ const ASKED: &str = "hotredis rollback";
 const NO_PROBATION: &str =
     "no probation is running: upgrade to the older build instead (hotredis upgrade --binary OLD)";
 
-/// What a predecessor says that serves again without the successor's doing.
-const NOT_GIVEN: Returned = Returned {
-    upgrade: 0,
-    generation: 0,
-    reason: String::new(),
-    given: false,
-    freeze_us: 0,
-    connections: 0,
-};
-
 /// A predecessor that stands by.
 #[derive(Debug)]
 pub struct Probation {
@@ -168,9 +158,14 @@ impl Keeper {
             GenerationToKeeper::Returned(said) if said.upgrade == upgrade => self.on_returned(said),
             // It has not believed in the successor's first tick, which the keeper had heard of before.
             GenerationToKeeper::UpgradeFailed(said) if said.upgrade == upgrade => {
-                let (generation, reason) = (number, said.reason);
-                let nothing = Returned { upgrade, generation, reason, ..NOT_GIVEN };
-                self.on_returned(nothing);
+                self.on_returned(Returned {
+                    upgrade,
+                    generation: number,
+                    reason: said.reason,
+                    given: false,
+                    freeze_us: 0,
+                    connections: 0,
+                });
             }
             // What it was asked when it served.
             GenerationToKeeper::StatusReport(_)
@@ -337,8 +332,12 @@ impl Keeper {
 
     /// The serving generation has ended while its predecessor stands by; whether that one may serve.
     pub(super) fn await_return(&mut self, ending: Ending) -> bool {
-        let stops = self.serving.stopping || self.stopping.is_some();
-        let Some(probation) = self.probation.as_mut().filter(|_| !stops) else { return false };
+        if self.serving.stopping || self.stopped_as_asked(ending) {
+            return false;
+        }
+        // Even if the server is to stop: a predecessor that has killed the successor, to serve in its
+        // place, is stopped in an orderly way.
+        let Some(probation) = &mut self.probation else { return false };
         let (number, predecessor) = (self.serving.number, probation.predecessor.number);
         error!("generation {number} {ending}: waiting for generation {predecessor} to serve again");
         probation.deadline = Instant::now() + RETURN_PATIENCE;

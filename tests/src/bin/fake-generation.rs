@@ -141,6 +141,9 @@ impl Server {
                 if is_to("exit-unsaid") {
                     return Some(ExitCode::from(4));
                 }
+                if is_to("ignore-shutdown") {
+                    return None;
+                }
                 return Some(self.stop(told.cause));
             }
             KeeperToGeneration::Status(_) if is_to("mute") => {}
@@ -277,6 +280,11 @@ impl Server {
             std::process::abort();
         }
         let upgrade = told.upgrade;
+        if is_to("disbelieve") {
+            let reason = "no such message".into();
+            say(&self.channel, UpgradeFailed { upgrade, phase: Phase::Serve, reason });
+            return None;
+        }
         let end = Instant::now() + Duration::from_millis(told.length_ms);
         let mut heard = match &link {
             None => Some(String::new()),
@@ -337,6 +345,10 @@ impl Server {
         let pid = i32::try_from(successor).expect("a pid fits");
         // It may have ended by itself meanwhile.
         let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        while is_to("return-late") && kill(Pid::from_raw(pid), None).is_ok() {
+            // Until the keeper has reaped it.
+            std::thread::sleep(Duration::from_millis(1));
+        }
         self.returned(upgrade, reason, false);
         None
     }

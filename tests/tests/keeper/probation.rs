@@ -215,6 +215,17 @@ fn a_successor_that_hangs_is_undone() {
 }
 
 #[test]
+fn a_predecessor_may_not_believe_that_the_successor_serves() {
+    let place = Place::new("disbelief");
+    let server = place.start_with("disbelieve", &LONG);
+    let new = place.binary("new", "");
+    let (code, result) = server.upgrade(&new, &["--wait-probation"]);
+    assert_eq!((code, &result["rolled_back"]), (1, &true.into()), "{result}");
+    assert_eq!(result["reason"], "no such message");
+    assert_eq!(server.status()["generation"], 1);
+}
+
+#[test]
 fn without_a_predecessor_that_can_serve_a_crash_is_a_crash() {
     for (behaviour, said) in [
         ("goodbye-at-death", "was killed by SIGKILL: nobody serves any more"),
@@ -313,6 +324,19 @@ fn a_successor_that_stops_on_purpose_is_not_undone() {
         let mut server = place.start_with(behaviour, &LONG);
         server.upgrade(&place.binary("new", "stop-after-serving"), &[]);
         server.wait_for_line("generation 2 stops: SHUTDOWN");
+        assert_eq!(server.exit_code(), 0);
+    }
+}
+
+#[test]
+fn a_successor_that_does_not_stop_is_undone_and_its_predecessor_stopped() {
+    for behaviour in ["return-on-release", "return-on-release return-late"] {
+        let place = Place::new(&behaviour.replace(' ', "-"));
+        let mut server = place.start_with(behaviour, &LONG);
+        server.upgrade(&place.binary("new", "ignore-shutdown"), &[]);
+        server.signal(Signal::SIGTERM);
+        server.wait_for_line("generation 1 serves again");
+        server.wait_for_line("generation 1 stops: SIGTERM");
         assert_eq!(server.exit_code(), 0);
     }
 }

@@ -130,15 +130,26 @@ fn it_is_answered_if_both_end() {
 }
 
 #[test]
-fn a_server_that_is_stopped_amid_a_rollback_stops_after_it() {
-    let place = Place::new("stop-amid");
-    let mut server = on_probation(&place, "", "ignore-goback");
-    let asked = server.begin(&["rollback"]);
-    server.wait_for_line("rolling back to generation 1");
-    server.signal(Signal::SIGTERM);
-    server.wait_for_line("SIGTERM: shutting down");
-    let (code, result) = asked.answer();
+fn a_predecessor_may_say_so_only_when_the_successor_is_reaped() {
+    let place = Place::new("late");
+    let server = on_probation(&place, "return-late", "ignore-goback");
+    let (code, result) = server.run_json(&["rollback"]);
     assert_eq!((code, &result["rolled_back"]), (0, &true.into()), "{result}");
-    server.wait_for_line("generation 1 stops: SIGTERM");
-    assert_eq!(server.exit_code(), 0);
+    assert_serves_alone(&server, 1);
+}
+
+#[test]
+fn a_server_that_is_stopped_amid_a_rollback_stops_after_it() {
+    for predecessor in ["", "return-late"] {
+        let place = Place::new(&format!("stop-amid{predecessor}"));
+        let mut server = on_probation(&place, predecessor, "ignore-goback");
+        let asked = server.begin(&["rollback"]);
+        server.wait_for_line("rolling back to generation 1");
+        server.signal(Signal::SIGTERM);
+        server.wait_for_line("SIGTERM: shutting down");
+        let (code, result) = asked.answer();
+        assert_eq!((code, &result["rolled_back"]), (0, &true.into()), "{result}");
+        server.wait_for_line("generation 1 stops: SIGTERM");
+        assert_eq!(server.exit_code(), 0);
+    }
 }
