@@ -19,6 +19,9 @@ use crate::standby::Standby;
 /// For the last news to go, and for the freeze, once the arena is to go back.
 const GIVE_BACK: Duration = Duration::from_secs(1);
 
+/// For the news of one tick. It is bounded by what a tick can accept and close.
+const WHOLE_TICK: Duration = Duration::from_millis(10);
+
 /// For room in the link for the word that this side stops.
 const STOPPING_PATIENCE: Duration = Duration::from_millis(100);
 
@@ -33,6 +36,8 @@ impl Predecessor {
         freeze_began_ns: u64,
     ) -> Self {
         let ledger = Ledger::of_told(held);
+        // All the news of a tick, however much: before the next one whoever it is about may be served.
+        let limits = PredecessorLimits { slice: WHOLE_TICK, slice_batches: u32::MAX, ..limits };
         let mut machine =
             Self::in_state(ends, State::Watched, Duration::MAX, ledger, Window::open(), limits);
         machine.successor = predecessor;
