@@ -53,7 +53,11 @@ record! {
         pub deadlines: Tree,
         /// Blocked clients.
         pub blocked: Slot<U32>,
-        /// Those of them that wait for entries of streams.
+        /// Those of them that wait for elements of lists.
+        pub blocked_lists: Slot<U32>,
+        /// Those that wait for elements of sorted sets.
+        pub blocked_zsets: Slot<U32>,
+        /// Those that wait for entries of streams.
         pub blocked_streams: Slot<U32>,
         /// Keys that clients with `CLIENT TRACKING` have read.
         pub tracked: Table,

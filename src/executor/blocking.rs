@@ -52,10 +52,24 @@ impl<'a> Cx<'a> {
     /// [`key_ready`](Cx::key_ready) for a key of another database.
     #[inline(always)]
     pub fn key_ready_in(&mut self, index: u32, name: &[u8]) -> Outcome {
-        if self.somebody_waits() {
+        if self.somebody_waits_for(Type::Stream) {
             make_ready(&mut self.tx, self.root, index, name)?;
         }
         Ok(())
+    }
+
+    /// Whether any client waits for a value of that type, whatever its key. As in Redis this is what
+    /// makes a key ready; when it is looked at, at the end of the command or of the `EXEC`, it may hold a
+    /// value of another type, and then those are served who wait for that.
+    fn somebody_waits_for(&self, value: Type) -> bool {
+        let root = self.tx.get(self.root);
+        let count = match value {
+            Type::List => &root.blocked_lists,
+            Type::Zset => &root.blocked_zsets,
+            Type::Stream => &root.blocked_streams,
+            _ => return false,
+        };
+        count.get().to_native() != 0
     }
 
     /// Whether any client waits for any key.
@@ -68,7 +82,7 @@ impl<'a> Cx<'a> {
     #[cold]
     pub(super) fn note_new(&mut self, index: u32, name: &[u8], entry: Off<Entry>) -> Outcome {
         let value = EntryView::new(&self.tx, entry).kind().value_type();
-        if matches!(value, Type::List | Type::Zset | Type::Stream) {
+        if self.somebody_waits_for(value) {
             make_ready(&mut self.tx, self.root, index, name)?;
         }
         Ok(())
@@ -107,7 +121,7 @@ impl<'a> Cx<'a> {
     /// Notes that a database has got another content.
     pub fn note_filled(&mut self, index: u32) -> Outcome {
         self.ready_where(index, |cx, name| {
-            matches!(type_in(cx, index, name), Some(Type::List | Type::Zset | Type::Stream))
+            type_in(cx, index, name).is_some_and(|value| cx.somebody_waits_for(value))
         })
     }
 

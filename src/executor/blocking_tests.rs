@@ -240,3 +240,23 @@ fn who_waits_for_many_keys_can_be_served_by_any_and_leaves_all() {
         server.check();
     }
 }
+
+/// As Redis has it: what makes a key ready is that somebody waits for a value of the type that becomes
+/// its, wherever; what is looked at is what the key holds in the end.
+#[test]
+fn a_key_is_ready_only_if_somebody_waits_for_the_type_that_it_gets() {
+    let mut server = server(3);
+    assert_eq!(server.line(0, "BLPOP key 0"), "");
+    let replaced = ["MULTI", "ZADD key 7 a 3 b", "SORT key ALPHA STORE key", "EXEC"];
+    let replies: String = replaced.iter().map(|line| server.line(1, line)).collect();
+    assert_eq!(replies, "+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n:2\r\n:2\r\n");
+    assert_eq!(server.text(0), "", "the list has come in the place of something else");
+    server.check();
+    assert_eq!(server.line(1, "DEL key"), ":1\r\n");
+    assert_eq!(server.line(2, "BZPOPMIN other 0"), "");
+    for line in replaced {
+        server.line(1, line);
+    }
+    assert_eq!(server.text(0), "*2\r\n$3\r\nkey\r\n$1\r\na\r\n", "somebody waits for sorted sets");
+    server.check();
+}

@@ -339,7 +339,12 @@ impl Keeper {
         // place, is stopped in an orderly way.
         let Some(probation) = &mut self.probation else { return false };
         let (number, predecessor) = (self.serving.number, probation.predecessor.number);
-        error!("generation {number} {ending}: waiting for generation {predecessor} to serve again");
+        match probation.rollback {
+            Some(_) => info!("generation {number} {ending}"),
+            None => error!(
+                "generation {number} {ending}: waiting for generation {predecessor} to serve again"
+            ),
+        }
         probation.deadline = Instant::now() + RETURN_PATIENCE;
         if let Some(rollback) = &mut probation.rollback {
             rollback.until = None;

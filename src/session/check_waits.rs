@@ -15,7 +15,7 @@ const WHAT: &str = "blocked clients";
 /// place in a queue is a wait's, and that the deadlines are just those of the waits that have one.
 pub fn mark_waits(checker: &mut Checker<'_>, root: Off<Root>, sessions: &[Off<Session>]) {
     let (mut waits, mut timed) = (BTreeSet::new(), BTreeSet::new());
-    let (mut places, mut of_streams) = (BTreeSet::new(), 0);
+    let (mut places, mut counted) = (BTreeSet::new(), [0; 4]);
     for &session in sessions {
         let record = checker.view().get(session);
         let wait = record.wait.get();
@@ -25,7 +25,12 @@ pub fn mark_waits(checker: &mut Checker<'_>, root: Off<Root>, sessions: &[Off<Se
         if !wait.is_null() && mark_wait(checker, session, wait) {
             waits.insert(wait);
             let record = checker.view().get(wait);
-            of_streams += u32::from(waits::Kind::from_number(record.kind).is_of_streams());
+            match waits::Kind::from_number(record.kind) {
+                waits::Kind::List => counted[1] += 1,
+                waits::Kind::Zset => counted[2] += 1,
+                waits::Kind::Stream | waits::Kind::Group => counted[3] += 1,
+                waits::Kind::Replicas => {}
+            }
             (0..record.places.to_native()).for_each(|number| {
                 places.insert(waits::place(wait, number));
             });
@@ -36,13 +41,19 @@ pub fn mark_waits(checker: &mut Checker<'_>, root: Off<Root>, sessions: &[Off<Se
     }
     let (noted, ready) = {
         let record = checker.view().get(root);
-        let noted = [&record.blocked, &record.blocked_streams].map(|count| count.get().to_native());
-        (noted, record.ready_first.get())
+        let noted = [
+            &record.blocked,
+            &record.blocked_lists,
+            &record.blocked_zsets,
+            &record.blocked_streams,
+        ];
+        (noted.map(|count| count.get().to_native()), record.ready_first.get())
     };
-    let counted = [waits.len() as u32, of_streams];
+    counted[0] = waits.len() as u32;
     if counted != noted {
         checker.finding(format!(
-            "{WHAT}: all and those of streams: {counted:?} counted, {noted:?} noted"
+            "{WHAT}: all, and those of lists, sorted sets and streams: {counted:?} counted, \
+             {noted:?} noted"
         ));
     }
     if !ready.is_null() {

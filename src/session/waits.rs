@@ -108,11 +108,6 @@ impl Kind {
             _ => Kind::Replicas,
         }
     }
-
-    /// Whether entries of streams are waited for.
-    pub fn is_of_streams(self) -> bool {
-        matches!(self, Kind::Stream | Kind::Group)
-    }
 }
 
 /// A key to wait for.
@@ -249,11 +244,14 @@ pub fn enter(
 fn count_blocked(tx: &mut Tx<'_>, root: Off<Root>, kind: Kind, by: i32) -> Result<(), OutOfMemory> {
     let blocked = tx.get(root).blocked.get().to_native().wrapping_add_signed(by);
     tx.set(field!(root, Root.blocked), U32::from_native(blocked))?;
-    if !kind.is_of_streams() {
-        return Ok(());
-    }
-    let blocked = tx.get(root).blocked_streams.get().to_native().wrapping_add_signed(by);
-    tx.set(field!(root, Root.blocked_streams), U32::from_native(blocked))
+    let count = match kind {
+        Kind::List => field!(root, Root.blocked_lists),
+        Kind::Zset => field!(root, Root.blocked_zsets),
+        Kind::Stream | Kind::Group => field!(root, Root.blocked_streams),
+        Kind::Replicas => return Ok(()),
+    };
+    let blocked = tx.get(count).get().to_native().wrapping_add_signed(by);
+    tx.set(count, U32::from_native(blocked))
 }
 
 /// Has a session wait no more; false if it did not.
