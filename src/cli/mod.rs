@@ -39,15 +39,26 @@ impl Default for Entry {
 
 /// A Redis-compatible server whose binary is replaced under live traffic.
 #[derive(Debug, Parser)]
-#[command(name = "hotredis", version = VERSION.as_str())]
+#[command(name = "hotredis", version = VERSION.as_str(), long_version = LONG_VERSION.as_str())]
 struct Cli {
     #[command(subcommand)]
     command: Command,
 }
 
-/// What `--version` prints.
+/// What `-V` prints.
 static VERSION: LazyLock<String> =
     LazyLock::new(|| version::describe(version::VERSION, version::build()));
+
+/// What `--version` prints: what an operator compares before an upgrade, too.
+static LONG_VERSION: LazyLock<String> = LazyLock::new(|| {
+    let Identity { keeper_protocol, handoff_versions: (oldest, newest), fingerprints, .. } =
+        crate::generation::identity();
+    format!(
+        "{}\nserves arenas {}\nspeaks handoff {oldest} to {newest}, keeper channel {keeper_protocol}",
+        *VERSION,
+        fingerprints.join(", ")
+    )
+});
 
 #[derive(Debug, Subcommand)]
 enum Command {

@@ -155,7 +155,11 @@ fn summary(result: &UpgradeResult) -> String {
         None if result.succeeded && result.dry_run => {
             let fingerprints =
                 result.new.as_ref().map(|new| new.fingerprints.join(", ")).unwrap_or_default();
-            format!("dry run: {new} could take over from {old} (serves arenas {fingerprints})")
+            let arena = &result.fingerprint;
+            format!(
+                "dry run: {new} could take over from {old}: the arena is {arena}, the new build \
+                 serves {fingerprints}"
+            )
         }
         None => format!(
             "generation {} serves: {old} -> {new}\n\

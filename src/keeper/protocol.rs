@@ -200,6 +200,8 @@ pub struct UpgradeResult {
     pub old_version: String,
     /// Build of the generation that served before.
     pub old_build: String,
+    /// Fingerprint of the arena: what a build must be able to read.
+    pub fingerprint: String,
     /// The file that was upgraded to.
     pub binary: PathBuf,
     /// What the new binary said of itself, if it got that far.

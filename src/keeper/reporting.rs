@@ -26,6 +26,7 @@ impl Keeper {
             generation: self.serving.number,
             old_version: self.serving.profile.version.clone(),
             old_build: self.serving.profile.build.clone(),
+            fingerprint: self.serving.profile.fingerprint.clone(),
             binary: attempt.path.clone(),
             total_ms: u64::try_from(total).unwrap_or(u64::MAX),
             phases: attempt.timeline.lengths(now),
