@@ -47,7 +47,7 @@ demo: setup build-pair ## many clients at work, several upgrades under them, and
 	cargo build --quiet --release --package hotredis-tests --bin hotredis-demo
 	$(LIMITS) target/release/hotredis-demo $(ARGS)
 
-bars: setup build-pair ## the upgrade bars: 9,050 connections, an upgrade every 300 ms, five runs of each
+bars: setup build-pair ## the upgrade bars: gap, freeze and latency, up to 18,000 connections and 8 million keys (ARGS='--only scale')
 	cargo build --quiet --release --package hotredis-tests --bin hotredis-bars
 	$(LIMITS) target/release/hotredis-bars $(ARGS)
 

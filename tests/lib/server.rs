@@ -312,16 +312,18 @@ impl Server {
 
     /// Runs `hotredis SUBCOMMAND ... --pid PID --runtime-dir DIR` of the binary that was started.
     pub fn cli(&self, arguments: &[&str]) -> Output {
-        assert_eq!(self.kind, Kind::Hotredis, "redis-server has no subcommands");
-        Command::new(&self.binary)
-            .args(arguments)
-            .arg("--pid")
-            .arg(self.pid().to_string())
-            .arg("--runtime-dir")
-            .arg(self.dir.path().join("run"))
-            .stdin(Stdio::null())
+        self.command(arguments)
             .output()
             .unwrap_or_else(|e| panic!("cannot run {}: {e}", self.binary.display()))
+    }
+
+    /// What [`cli`](Self::cli) runs.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        assert_eq!(self.kind, Kind::Hotredis, "redis-server has no subcommands");
+        let mut command = Command::new(&self.binary);
+        command.args(arguments).arg("--pid").arg(self.pid().to_string());
+        command.arg("--runtime-dir").arg(self.dir.path().join("run")).stdin(Stdio::null());
+        command
     }
 
     /// Upgrades to `binary` and waits for the outcome.

@@ -111,6 +111,8 @@ mod tests {
             timeline,
             marks: vec![ReportedMark { at_ms: 2_050.0, label: "upgrade".into() }],
             own: OwnCost::default(),
+            start: std::time::Instant::now(),
+            samples: Vec::new(),
         };
         let text = draw(&report);
         let lines: Vec<Vec<char>> = text.lines().map(|line| line.chars().collect()).collect();

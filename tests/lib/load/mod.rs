@@ -15,10 +15,12 @@ pub mod chart;
 mod connect;
 mod exchange;
 mod idle;
+pub mod phases;
+pub mod ping;
 mod preload;
 pub mod report;
 mod run;
-mod timeline;
+pub mod timeline;
 pub mod upgrades;
 mod waiting;
 
@@ -55,6 +57,8 @@ pub struct Options {
     /// Leaves out all session state but database and name, for a server that does not have the rest
     /// yet.
     pub plain_idle: bool,
+    /// Keeps every reply, so that latencies can be told apart by when they were.
+    pub samples: bool,
     /// Seed of every random choice.
     pub seed: u64,
     /// How long outstanding replies are waited for at the end.
@@ -79,6 +83,7 @@ impl Options {
             duration: Duration::from_secs(20),
             rate: None,
             plain_idle: false,
+            samples: false,
             seed: 1,
             drain: Duration::from_secs(10),
         }

@@ -1,12 +1,12 @@
 //! What a run found.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use super::timeline::{BUCKET, Bucket};
+use super::timeline::{BUCKET, Bucket, Sample};
 
 /// Everything that can be wrong with the replies of busy connections, each a number of replies,
 /// requests or connections.
@@ -164,6 +164,12 @@ pub struct Report {
     pub marks: Vec<ReportedMark>,
     /// The generator's own cost.
     pub own: OwnCost,
+    /// When requests began to flow.
+    #[serde(skip)]
+    pub start: Instant,
+    /// Every reply, if the options say that they are kept.
+    #[serde(skip)]
+    pub samples: Vec<Sample>,
 }
 
 impl Report {

@@ -173,6 +173,9 @@ impl Load<'_> {
         self.cost_before = own_cost();
         let start = Instant::now();
         self.timeline = Timeline::new(start);
+        if self.options.samples {
+            self.timeline.keep_samples();
+        }
         let end = start + self.options.duration;
         let mut pace = self.options.rate.map(|rate| Pace::new(start, rate, self.options));
         let mut events = Events::with_capacity(1024);
@@ -383,7 +386,7 @@ impl Load<'_> {
         let waiting_lost = of_waiting.len() as u64;
         problems.extend(of_waiting);
         problems.truncate(PROBLEMS);
-        let start = self.timeline.start();
+        let (start, samples) = (self.timeline.start(), self.timeline.take_samples());
         let seconds = self.timeline.seconds().max(f64::MIN_POSITIVE);
         let mut marks: Vec<_> = control
             .take_marks()
@@ -415,6 +418,8 @@ impl Load<'_> {
             timeline: self.timeline.buckets().to_vec(),
             marks,
             own,
+            start,
+            samples,
         }
     }
 }

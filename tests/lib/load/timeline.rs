@@ -22,6 +22,17 @@ pub struct Bucket {
     pub max_gap_us: u64,
 }
 
+/// Replies that came at the same time, to requests sent at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sample {
+    /// When the requests were sent, in microseconds since the start.
+    pub sent_us: u64,
+    /// How long the replies took, in microseconds.
+    pub latency_us: u64,
+    /// How many they were.
+    pub count: u64,
+}
+
 /// The measurements of a run.
 #[derive(Debug)]
 pub struct Timeline {
@@ -30,6 +41,8 @@ pub struct Timeline {
     longest_gap: Duration,
     latencies: Histogram<u64>,
     buckets: Vec<Bucket>,
+    /// If they are kept.
+    samples: Option<Vec<Sample>>,
 }
 
 impl Timeline {
@@ -43,7 +56,18 @@ impl Timeline {
             longest_gap: Duration::ZERO,
             latencies,
             buckets: Vec::new(),
+            samples: None,
         }
+    }
+
+    /// Keeps every reply from now on: some 24 bytes for each batch of requests.
+    pub fn keep_samples(&mut self) {
+        self.samples = Some(Vec::new());
+    }
+
+    /// The replies that were kept, in the order in which they came.
+    pub fn take_samples(&mut self) -> Vec<Sample> {
+        self.samples.take().unwrap_or_default()
     }
 
     /// When the run began.
@@ -55,6 +79,7 @@ impl Timeline {
     pub fn replies(&mut self, now: Instant, sent: Instant, count: u64) {
         let latency = now.saturating_duration_since(sent).as_micros() as u64;
         self.latencies.saturating_record_n(latency, count);
+        self.keep(sent, latency, count);
         let gap = self.end_silence(now);
         let bucket = self.bucket(now);
         bucket.replies += count;
@@ -87,6 +112,17 @@ impl Timeline {
     /// The buckets from the start on.
     pub fn buckets(&self) -> &[Bucket] {
         &self.buckets
+    }
+
+    fn keep(&mut self, sent: Instant, latency_us: u64, count: u64) {
+        let Some(samples) = &mut self.samples else { return };
+        let sent_us = sent.saturating_duration_since(self.start).as_micros() as u64;
+        match samples.last_mut() {
+            Some(last) if (last.sent_us, last.latency_us) == (sent_us, latency_us) => {
+                last.count += count;
+            }
+            _ => samples.push(Sample { sent_us, latency_us, count }),
+        }
     }
 
     fn end_silence(&mut self, now: Instant) -> u64 {

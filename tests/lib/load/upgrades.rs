@@ -1,17 +1,28 @@
 //! Upgrades under a load: one every so often, from one build to the other and back.
 
+use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use hdrhistogram::Histogram;
+use hotredis::keeper::protocol::{InstanceStatus, PhaseTime, UpgradeResult};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde::Serialize;
 
+use super::ping::{Ping, PingPong};
+use super::report::Latency;
 use super::{Control, Options, Report, preload, run};
 use crate::client::{Client, Endpoint};
 use crate::server::{Server, Setup, info_field};
 
 /// Connections to the server beside those of the load: the test's own, and others' in a demo.
 const SPARE_CLIENTS: usize = 100;
+
+/// How long a generation may take to serve again.
+const RETURN_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What came of one upgrade, as the command and the server told it.
 #[derive(Debug, Clone, Serialize)]
@@ -28,8 +39,27 @@ pub struct Upgrade {
     pub connections: u64,
     /// `handoff_generation`.
     pub generation: u64,
-    /// `hotredis_build` of the generation that serves now.
+    /// `hotredis_build` of the new generation.
     pub build: String,
+    /// When the command said that it served.
+    #[serde(skip)]
+    pub served: Instant,
+    /// The phases of the upgrade, which ended then.
+    pub phases: Vec<PhaseTime>,
+    /// If it was undone: how long it took until the generation before answered again, in
+    /// milliseconds.
+    pub undone_ms: Option<f64>,
+}
+
+/// What becomes of an upgrade that succeeded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// It stands.
+    Stays,
+    /// Every second one is undone with `hotredis rollback`.
+    RollBackEverySecond,
+    /// The new generation is killed.
+    Kill,
 }
 
 /// A load, the server it is put on, and how often that is upgraded meanwhile.
@@ -43,6 +73,62 @@ pub struct Trial {
     pub keys: u64,
     /// From the start of one upgrade to that of the next; without it there are none.
     pub interval: Option<Duration>,
+    /// The load ends after so many.
+    pub most: Option<usize>,
+    /// What comes after each.
+    pub then: Then,
+    /// The server's `--probation`, in seconds; without it the default.
+    pub probation: Option<u32>,
+    /// Whether two other processes play ping-pong meanwhile.
+    pub pings: bool,
+}
+
+impl Trial {
+    /// A load without upgrades, on a server with one key.
+    pub fn new(builds: [PathBuf; 2], load: Options) -> Self {
+        Self {
+            builds,
+            load,
+            keys: 1,
+            interval: None,
+            most: None,
+            then: Then::Stays,
+            probation: None,
+            pings: false,
+        }
+    }
+}
+
+/// How long two other processes took to wake each other, there and back again.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Pings {
+    /// At any time.
+    pub all: Latency,
+    /// While an upgrade ran, from the command to SERVING.
+    pub in_upgrades: Latency,
+}
+
+impl Pings {
+    fn of(pings: &[Ping], upgrades: &[Upgrade]) -> Self {
+        let mut all = Histogram::<u64>::new(3).expect("three digits are few enough");
+        let mut in_upgrades = all.clone();
+        for ping in pings {
+            // A histogram of its own size takes any value.
+            let _ = all.record(ping.us);
+            let end = ping.at + Duration::from_micros(ping.us);
+            if upgrades.iter().any(|it| it.begun() <= end && ping.at < it.served) {
+                let _ = in_upgrades.record(ping.us);
+            }
+        }
+        Self { all: Latency::of(&all), in_upgrades: Latency::of(&in_upgrades) }
+    }
+}
+
+impl Upgrade {
+    fn begun(&self) -> Instant {
+        let us = self.phases.iter().map(|phase| phase.us).sum();
+        self.served.checked_sub(Duration::from_micros(us)).unwrap_or(self.served)
+    }
 }
 
 /// What came of a trial.
@@ -54,6 +140,8 @@ pub struct Outcome {
     pub upgrades: Vec<Upgrade>,
     /// What was wrong with the others.
     pub failures: Vec<String>,
+    /// The ping-pong, if it was to be played.
+    pub pings: Option<Pings>,
 }
 
 impl Outcome {
@@ -84,8 +172,12 @@ impl Trial {
     /// If the server does not start.
     pub fn start(&self) -> anyhow::Result<Server> {
         let clients = self.load.connections() + SPARE_CLIENTS;
-        let server =
-            Setup::of_binary(&self.builds[0]).directive("maxclients", &clients.to_string()).start();
+        let mut setup =
+            Setup::of_binary(&self.builds[0]).directive("maxclients", &clients.to_string());
+        if let Some(seconds) = self.probation {
+            setup = setup.arguments(&["--probation", &seconds.to_string()]);
+        }
+        let server = setup.start();
         preload(address(&server), self.keys)?;
         Ok(server)
     }
@@ -99,6 +191,7 @@ impl Trial {
         let addr = address(server);
         let options = Options { addr, ..self.load.clone() };
         let control = Control::new();
+        let game = self.pings.then(PingPong::start).transpose()?;
         let (report, results) = std::thread::scope(|scope| {
             let load = scope.spawn(|| run(&options, &control));
             let results = match self.interval {
@@ -115,7 +208,9 @@ impl Trial {
                 Err(failure) => failures.push(failure),
             }
         }
-        Ok(Outcome { report, upgrades, failures })
+        let pings = game.map(PingPong::finish).transpose()?;
+        let pings = pings.map(|pings| Pings::of(&pings, &upgrades));
+        Ok(Outcome { report, upgrades, failures, pings })
     }
 
     fn upgrade(
@@ -153,6 +248,10 @@ impl Trial {
             control.mark(begun, label);
             tell(&result);
             results.push(result);
+            if self.most.is_some_and(|most| results.len() >= most) {
+                control.stop();
+                break;
+            }
             due += interval;
             // One that took longer than the interval does not make the next ones come in a burst.
             due = due.max(Instant::now());
@@ -168,29 +267,99 @@ impl Trial {
         turn: usize,
     ) -> Result<Upgrade, String> {
         let begun = Instant::now();
-        let outcome = server.upgrade(&self.builds[turn % 2]);
+        let (result, served) = command(server, &self.builds[turn % 2])?;
         let command_ms = begun.elapsed().as_secs_f64() * 1e3;
-        if !outcome.success {
-            return Err(outcome.output.trim().to_owned());
-        }
-        let reply = client
-            .try_call(&["INFO", "everything"])
-            .map_err(|error| format!("INFO afterwards: {error}"))?;
-        let info = reply.text();
-        let build = info_field(info, "hotredis_build").ok_or("INFO has no hotredis_build")?;
+        let info = handoff_info(client)?;
+        let build = info_field(&info, "hotredis_build").ok_or("INFO has no hotredis_build")?;
         let wanted = if turn % 2 == 1 { "b" } else { "a" };
         if build != wanted {
             return Err(format!("build {build} serves, not {wanted}"));
         }
-        Ok(Upgrade {
+        let upgrade = Upgrade {
             at_s: 0.0,
             command_ms,
-            freeze_us: number(info, "handoff_last_freeze_us")? as u64,
-            total_ms: number(info, "handoff_last_total_ms")?,
-            connections: number(info, "handoff_last_connections")? as u64,
-            generation: number(info, "handoff_generation")? as u64,
+            freeze_us: number(&info, "handoff_last_freeze_us")? as u64,
+            total_ms: number(&info, "handoff_last_total_ms")?,
+            connections: number(&info, "handoff_last_connections")? as u64,
+            generation: number(&info, "handoff_generation")? as u64,
             build,
-        })
+            served,
+            phases: result.phases,
+            undone_ms: None,
+        };
+        let begun = Instant::now();
+        match self.then {
+            Then::Stays => return Ok(upgrade),
+            Then::RollBackEverySecond if turn % 2 == 1 => return Ok(upgrade),
+            Then::RollBackEverySecond => roll_back(server)?,
+            Then::Kill => kill_serving(server)?,
+        }
+        await_generation(client, result.from)?;
+        Ok(Upgrade { undone_ms: Some(begun.elapsed().as_secs_f64() * 1e3), ..upgrade })
+    }
+}
+
+/// Runs `hotredis upgrade`; says what it said, and when.
+fn command(server: &Server, binary: &Path) -> Result<(UpgradeResult, Instant), String> {
+    let text = |error: std::io::Error| format!("hotredis upgrade: {error}");
+    let mut child = server
+        .command(&["upgrade", "--json", "--binary", &binary.to_string_lossy()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(text)?;
+    let mut line = String::new();
+    let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
+    let read = stdout.read_line(&mut line);
+    let served = Instant::now();
+    let mut errors = String::new();
+    let rest = child.stderr.take().expect("it is piped").read_to_string(&mut errors);
+    let status = child.wait().map_err(text)?;
+    read.and(rest).map_err(text)?;
+    let result: UpgradeResult = serde_json::from_str(&line)
+        .map_err(|error| format!("hotredis upgrade ({status}): {error}; {line}{errors}"))?;
+    match &result.reason {
+        Some(reason) => Err(format!("in phase {}: {reason}", result.phase)),
+        None if !status.success() => Err(format!("hotredis upgrade: {status}; {errors}")),
+        None => Ok((result, served)),
+    }
+}
+
+/// What `INFO` says of the build and of upgrades. The least that says it: the load is measured.
+fn handoff_info(client: &mut Client) -> Result<String, String> {
+    let reply = client.try_call(&["INFO", "server", "handoff"]);
+    Ok(reply.map_err(|error| format!("INFO afterwards: {error}"))?.text().to_owned())
+}
+
+fn roll_back(server: &Server) -> Result<(), String> {
+    let output = server.cli(&["rollback"]);
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(format!("hotredis rollback: {}", String::from_utf8_lossy(&output.stderr))),
+    }
+}
+
+/// SIGKILL for the generation that serves.
+fn kill_serving(server: &Server) -> Result<(), String> {
+    let output = server.cli(&["status", "--json"]);
+    let all: Vec<InstanceStatus> = serde_json::from_slice(&output.stdout)
+        .map_err(|error| format!("hotredis status: {error}"))?;
+    let pid = all.first().ok_or("hotredis status knows no instance")?.generation_pid;
+    kill(Pid::from_raw(pid as i32), Signal::SIGKILL).map_err(|errno| format!("kill: {errno}"))
+}
+
+/// Waits until the generation of that number serves.
+fn await_generation(client: &mut Client, wanted: u64) -> Result<(), String> {
+    let deadline = Instant::now() + RETURN_PATIENCE;
+    loop {
+        let serves = number(&handoff_info(client)?, "handoff_generation")? as u64;
+        if serves == wanted {
+            return Ok(());
+        }
+        if Instant::now() >= deadline {
+            return Err(format!("generation {serves} serves, and not {wanted} again"));
+        }
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

@@ -54,17 +54,17 @@ fn run() -> anyhow::Result<ExitCode> {
          every {} s by another build in turn.\n",
         arguments.idle, arguments.busy, arguments.rate, arguments.keys, arguments.interval
     );
+    let load = Options {
+        idle: arguments.idle,
+        busy: arguments.busy,
+        rate: Some(arguments.rate),
+        duration: Duration::try_from_secs_f64(arguments.seconds).context("--seconds")?,
+        ..Options::new(([127, 0, 0, 1], 0).into())
+    };
     let trial = Trial {
-        builds: binaries::two_builds(),
-        load: Options {
-            idle: arguments.idle,
-            busy: arguments.busy,
-            rate: Some(arguments.rate),
-            duration: Duration::try_from_secs_f64(arguments.seconds).context("--seconds")?,
-            ..Options::new(([127, 0, 0, 1], 0).into())
-        },
         keys: arguments.keys,
         interval: Some(Duration::try_from_secs_f64(arguments.interval).context("--interval")?),
+        ..Trial::new(binaries::two_builds(), load)
     };
     let server = trial.start()?;
     let others = Others::start(&server)?;
