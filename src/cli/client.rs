@@ -26,8 +26,8 @@ pub struct Selector {
     /// The instance whose keeper, or serving generation, has this pid.
     #[arg(long, value_name = "PID", group = "instance")]
     pub pid: Option<u32>,
-    /// Where control sockets are looked for [default: $XDG_RUNTIME_DIR/hotredis, /run/hotredis or
-    /// /tmp/hotredis-UID].
+    /// Where control sockets are looked for [default: /run/hotredis for root, else
+    /// $XDG_RUNTIME_DIR/hotredis or /tmp/hotredis-UID].
     #[arg(long, value_name = "DIR")]
     pub runtime_dir: Option<PathBuf>,
 }

@@ -118,8 +118,8 @@ pub struct Options {
     /// In that time the new generation counts as hung if it does nothing for so long.
     #[arg(long, value_name = "SECONDS", default_value = DEFAULT_HANG_TIMEOUT.as_str(), value_parser = hang_timeout)]
     hang_timeout: Duration,
-    /// Where the control socket is put [default: $XDG_RUNTIME_DIR/hotredis, /run/hotredis or
-    /// /tmp/hotredis-UID].
+    /// Where the control socket is put [default: /run/hotredis for root, else
+    /// $XDG_RUNTIME_DIR/hotredis or /tmp/hotredis-UID].
     #[arg(long, value_name = "DIR")]
     runtime_dir: Option<PathBuf>,
     /// Set any directive of Redis: --set name=value; several times. Counts more than the flags.

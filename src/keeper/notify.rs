@@ -295,7 +295,7 @@ impl Keeper {
         }
         let profile = &self.serving.profile;
         format!(
-            "generation {generation} ({}) serves {}",
+            "generation {generation}, {}, serves {}",
             version::describe(&profile.version, &profile.build),
             profile.addresses.join(", ")
         )

@@ -34,14 +34,19 @@ pub enum RuntimeDirError {
 }
 
 /// Where control sockets are unless `--runtime-dir` says otherwise.
+///
+/// For root always in the same place, where a service's are too: whether root has logged in with a
+/// session of its own (`XDG_RUNTIME_DIR`) or by sudo must not decide what it finds.
 pub fn default_path() -> PathBuf {
-    if let Some(base) =
-        std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|it| it.is_absolute())
-    {
-        return base.join("hotredis");
-    }
     let user = geteuid();
-    if user.is_root() { "/run/hotredis".into() } else { format!("/tmp/hotredis-{user}").into() }
+    if user.is_root() {
+        return "/run/hotredis".into();
+    }
+    let base = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    match base.filter(|it| it.is_absolute()) {
+        Some(base) => base.join("hotredis"),
+        None => format!("/tmp/hotredis-{user}").into(),
+    }
 }
 
 /// Makes the directory if it is not there (mode 0700), and refuses it if another user owns it or

@@ -115,7 +115,7 @@ fn it_hears_of_the_start_of_upgrades_and_of_the_end() {
     manager.expect("READY=1", &format!("serves 127.0.0.1:{port}"));
     assert!(server.upgrade(&b).success);
     manager.expect_reloading();
-    manager.expect("READY=1", "STATUS=generation 2 (");
+    manager.expect("READY=1", "STATUS=generation 2, ");
     let generations = descendants(server.pid());
     assert!(!generations.is_empty());
     for pid in generations {
@@ -132,7 +132,7 @@ fn it_hears_of_the_start_of_upgrades_and_of_the_end() {
     manager.expect("READY=1", "the last upgrade failed: preflight: ");
     server.usr2();
     manager.expect_reloading();
-    manager.expect("READY=1", "STATUS=generation 3 (");
+    manager.expect("READY=1", "STATUS=generation 3, ");
     assert_eq!(generation(&server), "3");
     server.finish();
     manager.expect("STOPPING=1", "SIGTERM");
@@ -143,7 +143,7 @@ fn it_hears_of_the_start_of_upgrades_and_of_the_end() {
 fn its_socket_may_have_an_abstract_name() {
     let manager = Manager::at_an_abstract_name();
     let server = Setup::hotredis().environment("NOTIFY_SOCKET", &manager.name).start();
-    manager.expect("READY=1", "STATUS=generation 1 (");
+    manager.expect("READY=1", "STATUS=generation 1, ");
     let _ = server.connect().try_call(&["SHUTDOWN", "NOSAVE"]);
     manager.expect("STOPPING=1", "asked by a client");
     server.abandon();
