@@ -63,14 +63,20 @@ impl Stage {
                 assert!(output.status.success(), "{output:?}");
             }
             Return::Killed => {
-                let killed = self.serving();
-                kill(Pid::from_raw(killed), Signal::SIGKILL).expect("it runs");
+                let killed = self.signal_serving(Signal::SIGKILL);
                 let deadline = Instant::now() + PATIENCE;
                 while self.serving() == killed {
                     assert!(Instant::now() < deadline, "the predecessor does not serve");
                 }
             }
         }
+    }
+
+    /// Sends a signal to the generation that serves, and gives its pid.
+    pub fn signal_serving(&self, signal: Signal) -> i32 {
+        let pid = self.serving();
+        kill(Pid::from_raw(pid), signal).expect("it runs");
+        pid
     }
 
     /// The pid of the generation that serves, as the keeper knows it.
