@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use handoff::clock::{Clock, MonotonicClock};
 use handoff::fence::ExecutorLock;
 use handoff::keeper_channel::{GenerationEnd, Stopping};
 use handoff::owner::Generation as Number;
@@ -221,6 +222,10 @@ impl Generation {
         if self.executor.replies_wait() == ReplyState::Full {
             self.write_replies();
         }
+        if self.is_watched() {
+            // A tick may have a thousand turns, some of them long: whoever has one does not hang.
+            self.words.tick(MonotonicClock.now_ns());
+        }
         let Some(connection) = self.poller.get_mut(slot) else { return };
         match self.executor.serve(slot, connection) {
             Served::Close => self.close(slot),
@@ -355,8 +360,10 @@ impl Generation {
             if self.executor.has_to_go_on(slot) || self.executor.closes_at_once(slot) {
                 self.poller.enqueue(slot);
             }
-            if self.executor.has_output(slot) {
-                self.watch_output(slot);
+            // Registered anew even if it is watched: a predecessor that serves again has been told
+            // in its first tick, which writes nothing, that there is room.
+            if self.executor.has_output(slot) && self.poller.want_write_again(slot).is_err() {
+                self.close(slot);
             }
         }
         if self.inherited.is_none() {

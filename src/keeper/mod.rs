@@ -55,6 +55,10 @@ const LEAVING_PATIENCE: Duration = Duration::from_secs(30);
 /// Most predecessors that are still exiting: a further upgrade is refused.
 const MAX_LEAVING: usize = 8;
 
+/// How long killed children may take to end when the keeper exits: the kernel needs about 70 ms per
+/// mapped GiB.
+const LAST_RITES: Duration = Duration::from_secs(3);
+
 /// How long control clients may take to read their last reply when the keeper exits.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
@@ -224,6 +228,7 @@ impl Keeper {
                 // Whoever is left was exiting, or has no server to take over.
                 self.kill_all();
                 self.control.drain(LAST_WORDS);
+                process::reap_all(LAST_RITES);
                 return Ok(code);
             }
         }

@@ -12,6 +12,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use handoff::keeper_channel::{self, ChannelError, KeeperEnd};
 use nix::errno::Errno;
@@ -283,6 +284,22 @@ pub fn reap_one() -> Option<(Pid, Ending)> {
             Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return None,
             Ok(_) | Err(Errno::EINTR) => {}
             Err(_) => return None,
+        }
+    }
+}
+
+/// Reaps every child that ends within `limit`, so that none outlives this process.
+pub fn reap_all(limit: Duration) {
+    let end = Instant::now() + limit;
+    loop {
+        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::StillAlive) if Instant::now() < end => {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Ok(WaitStatus::StillAlive) => return,
+            Ok(_) | Err(Errno::EINTR) => {}
+            // There are no more of them.
+            Err(_) => return,
         }
     }
 }

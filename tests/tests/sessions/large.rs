@@ -129,7 +129,6 @@ fn while_it_flows() {
 /// The predecessor had unsent output of its own when it handed over. The sockets have room again by the time
 /// that it finds its successor hung.
 #[test]
-#[ignore = "it waits for ever: the first tick of who serves again takes the report that there is room, and writes nothing"]
 fn who_reads_goes_on_when_the_predecessor_serves_again() {
     let arguments = ["--probation", "600", "--hang-timeout", "0.5"];
     let stage = Stage::new(Setup::hotredis().arguments(&arguments), &[]);
