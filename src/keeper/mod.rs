@@ -481,7 +481,9 @@ impl Keeper {
     }
 
     fn send_shutdown(&mut self) {
-        let Some(cause) = self.stopping.clone().filter(|_| self.lost.is_none()) else { return };
+        // One that says that it stops needs no further word, least of all a signal amid its exit.
+        let deaf = self.lost.is_some() || self.serving.stopping;
+        let Some(cause) = self.stopping.clone().filter(|_| !deaf) else { return };
         if self.is_rolling_back() {
             // Who serves is about to change: whoever it is will be told then.
             return;

@@ -266,8 +266,11 @@ impl Pair {
                 Step::Raw { client, pieces } => self.raw(*client, pieces),
                 Step::Scan { db, options } => self.scan(*db, options),
                 Step::AwaitGone { db, key } => self.await_gone(*db, key),
-                Step::Reconnect { client } => self.reconnect(*client),
-                Step::Listen => self.listen(),
+                // Dropped is a connection that has just been accepted when its generation dies.
+                Step::Reconnect { client } => {
+                    self.await_return().and_then(|()| self.reconnect(*client))
+                }
+                Step::Listen => self.await_return().and_then(|()| self.listen()),
                 Step::CompareState => self.compare_state(),
                 Step::Upgrade(then) => self.upgrade(*then),
             };
