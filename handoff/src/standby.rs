@@ -98,15 +98,13 @@ impl Standby {
             return self.continue_fence(host);
         }
         if self.is_gone(host) {
-            return self.fence(host, "the successor has died".into());
+            return self.after_death(host);
         }
         match self.receive(host) {
             Ok(Some(stand)) => return stand,
             Ok(None) => {}
             // The end of the link comes behind the death of its owner: look once more.
-            Err(_) if self.is_gone(host) => {
-                return self.fence(host, "the successor has died".into());
-            }
+            Err(_) if self.is_gone(host) => return self.after_death(host),
             Err(reason) => {
                 return Stand::Leave(format!("sockets are not mirrored any more: {reason}"));
             }
@@ -219,6 +217,15 @@ impl Standby {
         self.state = State::Given { last_command_ns };
         here("predecessor.given", &self.link);
         Ok(Stand::Given)
+    }
+
+    /// The successor's executor is gone. Its process may be in the midst of an orderly exit, which is
+    /// not to be disturbed: all that it has said is here.
+    fn after_death(&mut self, host: &mut dyn StandbyHost) -> Stand {
+        match self.drain(host) {
+            Some(leave) => leave,
+            None => self.fence(host, "the successor has died".into()),
+        }
     }
 
     fn fence(&mut self, host: &mut dyn StandbyHost, reason: String) -> Stand {

@@ -273,11 +273,12 @@ fn who_stops_on_purpose_is_not_succeeded() {
                 }
                 (keep(&watched), server.lock.is_some())
             },
-            |mut standby, mut frozen, heir, _| {
+            |mut standby, mut frozen, heir, process| {
                 let kept = heir.join().unwrap();
                 let Stand::Leave(reason) = stand(&mut standby, &mut frozen) else { panic!() };
                 assert!(reason.contains("SHUTDOWN"), "{reason}");
                 assert_eq!(frozen.server.owner(), Owner::Serving(two()));
+                assert_eq!(process.kills.load(Ordering::SeqCst), 0, "its exit is orderly");
                 drop(kept);
             },
         );
