@@ -74,6 +74,8 @@ pub struct Child {
     pub profile: Profile,
     /// It has said that it is about to exit on purpose.
     pub stopping: bool,
+    /// It has been told to exit.
+    pub told_to_stop: bool,
     /// `None` once it is closed or has broken.
     channel: Option<KeeperEnd>,
 }
@@ -81,7 +83,14 @@ pub struct Child {
 impl Child {
     /// A generation that was just spawned.
     pub fn new(pid: Pid, number: u64, channel: KeeperEnd) -> Self {
-        Self { pid, number, profile: Profile::default(), stopping: false, channel: Some(channel) }
+        Self {
+            pid,
+            number,
+            profile: Profile::default(),
+            stopping: false,
+            told_to_stop: false,
+            channel: Some(channel),
+        }
     }
 
     /// The channel, to be polled for reading while it is there.

@@ -481,8 +481,8 @@ impl Keeper {
     }
 
     fn send_shutdown(&mut self) {
-        // One that says that it stops needs no further word, least of all a signal amid its exit.
-        let deaf = self.lost.is_some() || self.serving.stopping;
+        // One that stops needs no further word, least of all a signal amid its exit.
+        let deaf = self.lost.is_some() || self.serving.stopping || self.serving.told_to_stop;
         let Some(cause) = self.stopping.clone().filter(|_| !deaf) else { return };
         if self.is_rolling_back() {
             // Who serves is about to change: whoever it is will be told then.
@@ -493,6 +493,7 @@ impl Keeper {
         if !told {
             process::signal_child(self.serving.pid, Signal::SIGTERM);
         }
+        self.serving.told_to_stop = true;
     }
 
     /// Leaves no child behind.
