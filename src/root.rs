@@ -196,14 +196,16 @@ pub fn start_anew(tx: &mut Tx<'_>, now_ms: i64, run_id: [u8; 40]) -> Result<(), 
     tx.fill(handoff, 0, size_of_val(&record.handoff))
 }
 
+/// The archive of the configuration that the arena holds, if it holds one.
+pub fn stored_archive(view: &View, root: Off<Root>) -> Option<&[u8]> {
+    let record = view.get(root);
+    let length = record.config_len.get().to_native() as usize;
+    (!record.config.get().is_null()).then(|| view.bytes(record.config.get(), length))
+}
+
 /// The configuration that the arena holds, if it holds one that can be read.
 pub fn stored_config(view: &View, root: Off<Root>) -> Option<ConfigValues> {
-    let record = view.get(root);
-    if record.config.get().is_null() {
-        return None;
-    }
-    let bytes = view.bytes(record.config.get(), record.config_len.get().to_native() as usize);
-    Some(ConfigValues::from_archive(bytes).ok()?.0)
+    Some(ConfigValues::from_archive(stored_archive(view, root)?).ok()?.0)
 }
 
 /// Puts a configuration into the arena, in the place of the one that is there.

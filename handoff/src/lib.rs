@@ -15,6 +15,7 @@
 //! | [`host`] | the traits that a server implements, and what it is told |
 //! | [`predecessor`], [`successor`], [`standby`] | the state machines: who gives, who takes, who stands by |
 //! | [`keeper_channel`] | what a generation and its keeper tell each other |
+//! | [`prompt`] | how soon, and where, a side that takes over wakes |
 //! | [`failpoint`] | where tests have a process fail on purpose |
 //! | [`cookie`], [`counts`], [`rlimit`], [`clock`] | small views of the system |
 //!
@@ -36,6 +37,7 @@ pub mod message;
 pub mod owner;
 mod phase;
 pub mod predecessor;
+pub mod prompt;
 mod reason;
 pub mod rlimit;
 pub mod sockets;

@@ -6,9 +6,9 @@
 use rkyv::{Archive, Deserialize, Serialize};
 
 /// Oldest version of the protocol that this binary speaks.
-pub const PROTOCOL_MIN: u16 = 1;
+pub const PROTOCOL_MIN: u16 = 2;
 /// Newest version of the protocol that this binary speaks.
-pub const PROTOCOL_MAX: u16 = 1;
+pub const PROTOCOL_MAX: u16 = 2;
 
 /// One client connection: the slot of its session and the cookie of its socket.
 #[derive(Archive, Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -139,24 +139,15 @@ pub struct Ready {
     pub sockets: u32,
 }
 
-/// The predecessor has run its last command; the last news follow, then OFFER.
-#[derive(Archive, Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
-pub struct Freeze {
-    /// `CLOCK_MONOTONIC` when the last command had ended, in nanoseconds.
-    pub last_command_ns: u64,
-    /// Sockets that will follow.
-    pub sockets: u32,
-    /// Closed notices that will follow.
-    pub closed: u32,
-}
-
-/// The owner word says `Offered`; the successor may take.
+/// The predecessor has run its last command, and the owner word says `Offered`; the successor may take.
 #[derive(Archive, Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
 pub struct Offer {
     /// Generation that gives.
     pub from: u32,
     /// Generation that may take.
     pub to: u32,
+    /// `CLOCK_MONOTONIC` when the last command had ended, in nanoseconds.
+    pub last_command_ns: u64,
     /// Sockets that the successor must hold now.
     pub set: SetDigest,
     /// What the server wants its successor to know, of a size that does not grow with sessions.
@@ -209,7 +200,6 @@ pub enum Message {
     Ack(Ack),
     PrecopyDone(PrecopyDone),
     Ready(Ready),
-    Freeze(Freeze),
     Offer(Offer),
     Serving(Serving),
     Goodbye(Goodbye),
@@ -232,7 +222,6 @@ impl Message {
             Self::Ack(_) => "ACK",
             Self::PrecopyDone(_) => "PRECOPY_DONE",
             Self::Ready(_) => "READY",
-            Self::Freeze(_) => "FREEZE",
             Self::Offer(_) => "OFFER",
             Self::Serving(_) => "SERVING",
             Self::Goodbye(_) => "GOODBYE",

@@ -54,8 +54,6 @@ pub enum Stand {
 enum State {
     /// The successor serves.
     Watching,
-    /// The successor has stopped to give the arena back.
-    Freezing { last_command_ns: u64 },
     /// It is being killed.
     Fencing { reason: String },
     /// The arena is this generation's again.
@@ -129,7 +127,7 @@ impl Standby {
     /// after [`step`](Self::step).
     pub fn take_back(&mut self, host: &mut dyn StandbyHost, reason: &str) -> Stand {
         match self.state {
-            State::Watching | State::Freezing { .. } => self.fence(host, reason.into()),
+            State::Watching => self.fence(host, reason.into()),
             State::Fencing { .. } | State::Given { .. } => Stand::By,
         }
     }
@@ -191,13 +189,7 @@ impl Standby {
             return Err(reason);
         }
         match (&self.state, message) {
-            (State::Watching, Message::Freeze(freeze)) => {
-                self.state = State::Freezing { last_command_ns: freeze.last_command_ns };
-                Ok(None)
-            }
-            (&State::Freezing { last_command_ns }, Message::Offer(offer)) => {
-                self.take_offer(host, &offer, last_command_ns).map(Some)
-            }
+            (State::Watching, Message::Offer(offer)) => self.take_offer(host, &offer).map(Some),
             (_, Message::Stopping(stopping)) => {
                 Ok(Some(Stand::Leave(format!("the successor stops: {}", stopping.cause))))
             }
@@ -205,16 +197,11 @@ impl Standby {
         }
     }
 
-    fn take_offer(
-        &mut self,
-        host: &dyn StandbyHost,
-        offer: &Offer,
-        last_command_ns: u64,
-    ) -> Result<Stand, HandoffError> {
+    fn take_offer(&mut self, host: &dyn StandbyHost, offer: &Offer) -> Result<Stand, HandoffError> {
         self.held.check(offer.set)?;
         let owner = OwnerWord::new(host.owner_word());
         owner.take(self.serving, self.own, host.executor_lock())?;
-        self.state = State::Given { last_command_ns };
+        self.state = State::Given { last_command_ns: offer.last_command_ns };
         here("predecessor.given", &self.link);
         Ok(Stand::Given)
     }

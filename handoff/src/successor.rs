@@ -16,8 +16,8 @@ use crate::held::{Held, News};
 use crate::host::SuccessorHost;
 use crate::link::{Link, Readiness, Received};
 use crate::message::{
-    Ack, Freeze, Hello, Identity, Listeners, Message, Offer, PROTOCOL_MAX, PROTOCOL_MIN,
-    PrecopyDone, Ready, Welcome,
+    Ack, Hello, Identity, Listeners, Message, Offer, PROTOCOL_MAX, PROTOCOL_MIN, PrecopyDone,
+    Ready, Welcome,
 };
 use crate::owner::{Generation, OwnerWord};
 use crate::predecessor::{Ends, Predecessor, PredecessorLimits};
@@ -31,9 +31,7 @@ pub struct SuccessorLimits {
     pub hello: Duration,
     /// For each message of the pre-copy after the one before.
     pub message: Duration,
-    /// For FREEZE after READY, news included.
-    pub freeze: Duration,
-    /// For OFFER after FREEZE. The predecessor is stopped meanwhile, so it is short.
+    /// For OFFER after READY, news included.
     pub offer: Duration,
     /// For room to send a message in.
     pub send: Duration,
@@ -44,8 +42,7 @@ impl Default for SuccessorLimits {
         Self {
             hello: Duration::from_secs(10),
             message: Duration::from_secs(10),
-            freeze: Duration::from_secs(30),
-            offer: Duration::from_secs(1),
+            offer: Duration::from_secs(30),
             send: Duration::from_secs(1),
         }
     }
@@ -121,8 +118,6 @@ impl Successor {
         here("successor.sockets", &self.link);
         self.prepare(host, &welcome, to)?;
         here("successor.ready", &self.link);
-        let freeze = self.await_freeze(host)?;
-        here("successor.freeze", &self.link);
         let offer = self.await_offer(host)?;
         here("successor.offer", &self.link);
         if (offer.from, offer.to) != (welcome.from, welcome.to) {
@@ -135,7 +130,7 @@ impl Successor {
             from,
             to,
             sockets: offer.set.count,
-            last_command_ns: freeze.last_command_ns,
+            last_command_ns: offer.last_command_ns,
             payload: offer.payload,
             predecessor: welcome.identity,
         })
@@ -262,31 +257,18 @@ impl Successor {
         self.send(Phase::Prepare, &Message::Ready(Ready { executor_tid, sockets }))
     }
 
-    /// Step 3 goes on: news until FREEZE.
-    fn await_freeze(&mut self, host: &mut dyn SuccessorHost) -> Result<Freeze, HandoffError> {
-        let deadline = self.clock.now_ns().saturating_add(nanos(self.limits.freeze));
-        loop {
-            let received = self.next_until(Phase::Prepare, deadline, self.limits.freeze)?;
-            match self.take_news(host, Phase::Prepare, received)? {
-                None => {}
-                Some(Message::Freeze(freeze)) => return Ok(freeze),
-                Some(other) => return Err(unexpected(Phase::Prepare, &other)),
-            }
-        }
-    }
-
-    /// Step 4: the last news, then OFFER.
+    /// Steps 3 and 4: news, the last of them when the server is stopped already, then OFFER.
     fn await_offer(&mut self, host: &mut dyn SuccessorHost) -> Result<Offer, HandoffError> {
         let deadline = self.clock.now_ns().saturating_add(nanos(self.limits.offer));
         loop {
-            let received = self.next_until(Phase::Freeze, deadline, self.limits.offer)?;
-            match self.take_news(host, Phase::Freeze, received)? {
+            let received = self.next_until(Phase::Prepare, deadline, self.limits.offer)?;
+            match self.take_news(host, Phase::Prepare, received)? {
                 None => {}
                 Some(Message::Offer(offer)) => {
                     self.held.check(offer.set)?;
                     return Ok(offer);
                 }
-                Some(other) => return Err(unexpected(Phase::Freeze, &other)),
+                Some(other) => return Err(unexpected(Phase::Prepare, &other)),
             }
         }
     }

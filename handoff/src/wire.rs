@@ -59,7 +59,6 @@ kinds! {
     8 => Ack,
     9 => PrecopyDone,
     10 => Ready,
-    11 => Freeze,
     12 => Offer,
     13 => Serving,
     14 => Goodbye,

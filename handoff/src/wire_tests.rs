@@ -3,8 +3,8 @@ use proptest::prelude::*;
 use super::{HEADER_BYTES, MAGIC, MAX_MESSAGE_BYTES, decode, encode};
 use crate::error::WireError;
 use crate::message::{
-    Abort, Ack, Arena, Closed, Freeze, Goodbye, Hello, Identity, Listeners, Message, Offer,
-    PrecopyDone, Ready, Refuse, Serving, SetDigest, Sockets, Stopping, Ticket, Welcome,
+    Abort, Ack, Arena, Closed, Goodbye, Hello, Identity, Listeners, Message, Offer, PrecopyDone,
+    Ready, Refuse, Serving, SetDigest, Sockets, Stopping, Ticket, Welcome,
 };
 
 fn identity() -> Identity {
@@ -35,8 +35,13 @@ fn samples() -> Vec<Message> {
         Message::Ack(Ack { sequence }),
         Message::PrecopyDone(PrecopyDone { set, listeners: 2 }),
         Message::Ready(Ready { executor_tid: 77, sockets: 3 }),
-        Message::Freeze(Freeze { last_command_ns: 1 << 50, sockets: 1, closed: 0 }),
-        Message::Offer(Offer { from: 1, to: 2, set, payload: vec![1, 2] }),
+        Message::Offer(Offer {
+            from: 1,
+            to: 2,
+            last_command_ns: 1 << 50,
+            set,
+            payload: vec![1, 2],
+        }),
         Message::Serving(Serving { generation, freeze_ns: 250_000, connections: 3 }),
         Message::Goodbye(Goodbye { generation }),
         Message::Abort(Abort { reason: "because".into() }),

@@ -13,7 +13,9 @@ use handoff::error::{HandoffError, LinkError};
 use handoff::fence::{ExecutorLock, holder};
 use handoff::host::{Failure, Recovery, Status};
 use handoff::link::{Link, Readiness, Received};
-use handoff::message::{Abort, Ack, Goodbye, Hello, Message, Ready, Refuse};
+use handoff::message::{
+    Abort, Ack, Goodbye, Hello, Message, PROTOCOL_MAX, PROTOCOL_MIN, Ready, Refuse,
+};
 use handoff::owner::{Generation, Owner, OwnerWord};
 use nix::sys::socket::{MsgFlags, send};
 use support::{FINGERPRINT, Server, ThreadProcess, drive, identity, predecessor, short_limits};
@@ -28,12 +30,11 @@ enum Step {
     FirstSockets,
     PrecopyDone,
     Ready,
-    Freeze,
     Offer,
     Take,
 }
 
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 9] = [
     Step::Start,
     Step::Hello,
     Step::Arena,
@@ -41,7 +42,6 @@ const STEPS: [Step; 10] = [
     Step::FirstSockets,
     Step::PrecopyDone,
     Step::Ready,
-    Step::Freeze,
     Step::Offer,
     Step::Take,
 ];
@@ -114,7 +114,7 @@ impl Puppet {
         if self.step == Step::Start {
             return self.misbehave();
         }
-        let (protocol_min, protocol_max) = (1, 1);
+        let (protocol_min, protocol_max) = (PROTOCOL_MIN, PROTOCOL_MAX);
         let pid = std::process::id();
         let identity = identity(FINGERPRINT);
         self.say(&Message::Hello(Hello { protocol_min, protocol_max, pid, identity }));
@@ -133,7 +133,6 @@ impl Puppet {
                 Message::Listeners(_) => Step::Listeners,
                 Message::Sockets(_) => Step::FirstSockets,
                 Message::PrecopyDone(_) => Step::PrecopyDone,
-                Message::Freeze(_) => Step::Freeze,
                 Message::Offer(_) => Step::Offer,
                 _ => return,
             };
@@ -282,8 +281,8 @@ fn hello(change: impl FnOnce(&mut Hello)) -> HandoffError {
     let (ours, theirs) = Link::pair().unwrap();
     let mut link = Link::new(theirs).unwrap();
     let mut hello = Hello {
-        protocol_min: 1,
-        protocol_max: 1,
+        protocol_min: PROTOCOL_MIN,
+        protocol_max: PROTOCOL_MAX,
         pid: std::process::id(),
         identity: identity(FINGERPRINT),
     };
@@ -325,7 +324,7 @@ fn a_wider_range_of_protocols_is_welcome() {
     let (mut server, _clients) = server_with_clients(1);
     let (ours, theirs) = Link::pair().unwrap();
     let mut link = Link::new(theirs).unwrap();
-    let (protocol_min, protocol_max) = (1, 40);
+    let (protocol_min, protocol_max) = (1, PROTOCOL_MAX + 40);
     let pid = std::process::id();
     let identity = identity(FINGERPRINT);
     link.send(&Message::Hello(Hello { protocol_min, protocol_max, pid, identity }), &[]).unwrap();
@@ -335,7 +334,7 @@ fn a_wider_range_of_protocols_is_welcome() {
     let Some(Received { message: Message::Welcome(welcome), .. }) = link.receive().unwrap() else {
         panic!("no WELCOME")
     };
-    assert_eq!((welcome.protocol, welcome.from, welcome.to), (1, 1, 2));
+    assert_eq!((welcome.protocol, welcome.from, welcome.to), (PROTOCOL_MAX, 1, 2));
     let status = machine.cancel(&mut server, "told to");
     assert!(matches!(status, Status::Failed(Failure { recovery: Recovery::Resume, .. })));
 }
@@ -363,7 +362,7 @@ fn a_successor_without_its_lock_is_offered_nothing() {
         let link = Link::new(theirs).unwrap();
         let process = ThreadProcess::default();
         let mut puppet = Puppet { link, process, step: Step::Take, mode: Mode::Exit };
-        let (protocol_min, protocol_max) = (1, 1);
+        let (protocol_min, protocol_max) = (PROTOCOL_MIN, PROTOCOL_MAX);
         let (pid, identity) = (std::process::id(), identity(FINGERPRINT));
         puppet.say(&Message::Hello(Hello { protocol_min, protocol_max, pid, identity }));
         while let Some(received) = puppet.hear_and_acknowledge() {
@@ -371,7 +370,7 @@ fn a_successor_without_its_lock_is_offered_nothing() {
                 Message::PrecopyDone(_) => {
                     puppet.say(&Message::Ready(Ready { executor_tid: 12345, sockets: 3 }));
                 }
-                Message::Freeze(_) | Message::Offer(_) => panic!("it was frozen for"),
+                Message::Offer(_) => panic!("it was frozen for"),
                 _ => {}
             }
         }

@@ -13,7 +13,7 @@ use handoff::error::{HandoffError, Phase};
 use handoff::fds::MAX_FDS_PER_MESSAGE;
 use handoff::host::{Failure, Recovery, Status, Wake};
 use handoff::link::Link;
-use handoff::message::{Ack, Hello, Message};
+use handoff::message::{Ack, Hello, Message, PROTOCOL_MAX, PROTOCOL_MIN};
 use handoff::predecessor::{Predecessor, PredecessorLimits};
 use support::{FINGERPRINT, Server, ThreadProcess, identity};
 
@@ -74,7 +74,7 @@ impl Bench {
 
     /// Greets, and goes on until the first sockets are due.
     fn greet(&mut self) {
-        let (protocol_min, protocol_max) = (1, 1);
+        let (protocol_min, protocol_max) = (PROTOCOL_MIN, PROTOCOL_MAX);
         let (pid, identity) = (std::process::id(), identity(FINGERPRINT));
         let hello = Hello { protocol_min, protocol_max, pid, identity };
         self.link.send(&Message::Hello(hello), &[]).unwrap();

@@ -320,10 +320,9 @@ fn rubbish_ends_the_standing_by() {
         link.send(&Message::PrecopyDone(done), &[]).unwrap();
     };
     let offer: Rubbish = |link| {
-        let freeze = handoff::message::Freeze { last_command_ns: 1, sockets: 0, closed: 0 };
-        link.send(&Message::Freeze(freeze), &[]).unwrap();
         let set = SetDigest::default();
-        let offer = handoff::message::Offer { from: 2, to: 1, set, payload: Vec::new() };
+        let payload = Vec::new();
+        let offer = handoff::message::Offer { from: 2, to: 1, last_command_ns: 1, set, payload };
         link.send(&Message::Offer(offer), &[]).unwrap();
     };
     for rubbish in [sockets, turn, offer] {

@@ -12,8 +12,8 @@ use handoff::cookie::socket_cookie;
 use handoff::error::{HandoffError, OwnerError};
 use handoff::link::{Link, Readiness, Received};
 use handoff::message::{
-    Arena, Closed, Freeze, Listeners, Message, Offer, PrecopyDone, SetDigest, Sockets, Ticket,
-    Welcome,
+    Arena, Closed, Listeners, Message, Offer, PROTOCOL_MAX, PrecopyDone, SetDigest, Sockets,
+    Ticket, Welcome,
 };
 use handoff::owner::{Generation, Owner, OwnerWord};
 use handoff::sockets::TicketSet;
@@ -22,7 +22,7 @@ use support::{FINGERPRINT, Server, ThreadProcess, identity, short_limits, succee
 
 fn limits() -> SuccessorLimits {
     let short = Duration::from_millis(200);
-    SuccessorLimits { hello: short, message: short, freeze: short, offer: short, send: short }
+    SuccessorLimits { hello: short, message: short, offer: short, send: short }
 }
 
 /// A predecessor played by hand, over a real server's words.
@@ -59,7 +59,7 @@ impl Giver {
     fn welcome(&mut self) -> Welcome {
         self.hear("HELLO");
         Welcome {
-            protocol: 1,
+            protocol: PROTOCOL_MAX,
             from: 1,
             to: 2,
             pid: std::process::id(),
@@ -109,13 +109,10 @@ impl Giver {
         self.hear("READY");
     }
 
-    fn freeze(&mut self) {
-        let last_command_ns = handoff::clock::Clock::now_ns(&handoff::clock::MonotonicClock);
-        self.say(Message::Freeze(Freeze { last_command_ns, sockets: 0, closed: 0 }), &[]);
-    }
-
     fn offer(&mut self, set: SetDigest) {
-        self.say(Message::Offer(Offer { from: 1, to: 2, set, payload: vec![] }), &[]);
+        let last_command_ns = handoff::clock::Clock::now_ns(&handoff::clock::MonotonicClock);
+        let offer = Offer { from: 1, to: 2, last_command_ns, set, payload: vec![] };
+        self.say(Message::Offer(offer), &[]);
     }
 
     fn offer_in_word(&self) {
@@ -158,15 +155,14 @@ fn steps(giver: &mut Giver, count: usize) {
             1 => giver.give_arena(),
             2 => giver.give_listeners(),
             3 => giver.give(ticket, ours.as_fd()),
-            4 => giver.done(),
-            _ => giver.freeze(),
+            _ => giver.done(),
         }
     }
 }
 
 #[test]
 fn a_predecessor_that_hangs_is_not_waited_for() {
-    for count in 0..=6 {
+    for count in 0..=5 {
         let reason = play(|giver| steps(giver, count));
         assert!(matches!(reason, HandoffError::Deadline { .. }), "step {count}: {reason}");
     }
@@ -174,7 +170,7 @@ fn a_predecessor_that_hangs_is_not_waited_for() {
 
 #[test]
 fn a_predecessor_that_dies_is_noticed() {
-    for count in 0..=6 {
+    for count in 0..=5 {
         let reason = play(|giver| {
             steps(giver, count);
             let (other, _) = Link::pair().unwrap();
@@ -186,7 +182,7 @@ fn a_predecessor_that_dies_is_noticed() {
 
 #[test]
 fn rubbish_is_refused_at_every_step() {
-    for count in 0..=6 {
+    for count in 0..=5 {
         let reason = play(|giver| {
             steps(giver, count);
             let socket = std::os::fd::AsRawFd::as_raw_fd(&giver.link);
@@ -199,7 +195,7 @@ fn rubbish_is_refused_at_every_step() {
 
 #[test]
 fn a_message_out_of_turn_is_refused_at_every_step() {
-    for count in 0..=6 {
+    for count in 0..=5 {
         let reason = play(|giver| {
             steps(giver, count);
             giver.say(Message::Goodbye(handoff::message::Goodbye { generation: 1 }), &[]);
@@ -269,7 +265,7 @@ fn a_closing_has_to_name_the_socket_that_is_held() {
         });
         assert!(matches!(reason, HandoffError::Socket { .. }), "{reason}");
     }
-    // A slot that is used again, in the right order, is fine up to the missing FREEZE.
+    // A slot that is used again, in the right order, is fine up to the missing OFFER.
     let (second, next, _other) = socket();
     let reason = play(|giver| {
         giver.start();
@@ -286,7 +282,6 @@ fn sets_that_differ_are_not_taken() {
     let reason = play(|giver| {
         giver.start();
         giver.done();
-        giver.freeze();
         giver.offer_in_word();
         giver.offer(SetDigest { count: 1, sum: 77 });
     });
@@ -298,7 +293,6 @@ fn an_offer_that_the_word_does_not_confirm_is_not_taken() {
     let reason = play(|giver| {
         giver.start();
         giver.done();
-        giver.freeze();
         // The message says so, the word does not: withdrawn, or never made.
         giver.offer(SetDigest::default());
     });
@@ -327,7 +321,6 @@ fn a_predecessor_that_dies_after_its_offer_is_succeeded() {
         });
         giver.start();
         giver.done();
-        giver.freeze();
         giver.offer_in_word();
         giver.offer(SetDigest::default());
         drop(giver);

@@ -9,7 +9,8 @@ use handoff::clock::{Clock, MonotonicClock};
 use handoff::error::HostError;
 use handoff::fence::ProcessHandle;
 use handoff::host::{
-    Failure, Parcel, PredecessorHost, Quiesced, Recovery, SharedWords, Status, Summary, Wake,
+    Failure, MAX_PAYLOAD_BYTES, Parcel, PredecessorHost, Quiesced, Recovery, SharedWords, Status,
+    Summary, Wake,
 };
 use handoff::keeper_channel::{
     GenerationEnd, GoBackFailed, Goodbye, Phase, Progress, Upgrade, UpgradeFailed,
@@ -27,6 +28,8 @@ use super::watched::Mirror;
 use super::words::HandoffWords;
 use crate::executor::Executor;
 use crate::net::Poller;
+use crate::root;
+use crate::util::time::monotonic_us;
 
 /// An upgrade under way in which this generation gives.
 pub struct Giving {
@@ -36,16 +39,27 @@ pub struct Giving {
     pub upgrade: u64,
     /// The phase that the keeper was told last.
     pub(super) told: Option<Phase>,
+    /// The freeze has been announced, and begins no earlier than this, microseconds.
+    pub(super) freeze_from_us: Option<u64>,
     /// If this is no upgrade yet, but the predecessor of this generation stands by, to which the arena
     /// may go back.
     pub(super) mirror: Option<Mirror>,
 }
 
+/// How long before the freeze it is announced, microseconds: keeper and whoever watches the upgrade
+/// have then passed the word on, and do not compete with the successor for a processor.
+const FREEZE_LEAD_US: u64 = 1_000;
+
 impl Giving {
+    /// The machine of one side of the upgrade of that number.
+    pub(super) fn new(predecessor: Predecessor, upgrade: u64, mirror: Option<Mirror>) -> Giving {
+        Giving { predecessor, upgrade, told: None, freeze_from_us: None, mirror }
+    }
+
     /// How long the loop may wait before the machine wants to be called, microseconds.
     pub fn wait_us(&self) -> u64 {
         match self.predecessor.wake() {
-            Wake::Now => 0,
+            Wake::Now => self.freeze_from_us.map_or(0, |from| from.saturating_sub(monotonic_us())),
             Wake::Link { deadline_ns } => {
                 deadline_ns.saturating_sub(MonotonicClock.now_ns()) / 1000
             }
@@ -76,7 +90,11 @@ impl PredecessorHost for Host<'_> {
     }
 
     fn arena(&mut self) -> Result<Parcel<'_>, HostError> {
-        Ok(Parcel { payload: Vec::new(), fds: vec![self.executor.arena.mapping().fd()] })
+        let arena = &self.executor.arena;
+        let archive = root::stored_archive(arena, root::of(arena)).unwrap_or_default();
+        // One that is too long goes by the arena alone.
+        let foretold = if archive.len() <= MAX_PAYLOAD_BYTES { archive } else { &[] };
+        Ok(Parcel { payload: foretold.to_vec(), fds: vec![arena.mapping().fd()] })
     }
 
     fn listeners(&mut self) -> Result<Vec<(Vec<u8>, BorrowedFd<'_>)>, HostError> {
@@ -137,7 +155,7 @@ impl Generation {
     ) {
         if self.is_watched() {
             // It has left, or the keeper would not have begun: its end of the link says so too.
-            self.end_watch();
+            self.end_giving();
         }
         if self.giving.is_some() {
             return refuse(channel, order.upgrade, "an upgrade is running already".into());
@@ -145,8 +163,7 @@ impl Generation {
         match self.make_predecessor(order, link) {
             Ok(predecessor) => {
                 info!("handing over to process {}", order.successor_pid);
-                let upgrade = order.upgrade;
-                self.giving = Some(Giving { predecessor, upgrade, told: None, mirror: None });
+                self.giving = Some(Giving::new(predecessor, order.upgrade, None));
             }
             Err(reason) => refuse(channel, order.upgrade, reason),
         }
@@ -193,9 +210,9 @@ impl Generation {
             status = match status {
                 Status::Continue => return,
                 Status::WantFreeze => {
-                    // A shutdown that comes before this is heard calls the upgrade off; one that
-                    // comes later waits for its outcome.
-                    self.tell_phase(Phase::Freeze, channel);
+                    if !self.freeze_is_due(channel) {
+                        return;
+                    }
                     let frozen = self.with_machine(|machine, host| machine.freeze(host));
                     let Some(frozen) = frozen else { return };
                     frozen
@@ -209,7 +226,8 @@ impl Generation {
                 Status::Served(summary) => return self.handed_over(&summary, channel),
                 Status::Released => {
                     info!("the predecessor has left: generation {} is alone", self.number);
-                    return self.end_watch();
+                    self.end_giving();
+                    return;
                 }
                 Status::Failed(failure) => return self.fail(failure, channel),
             };
@@ -224,6 +242,21 @@ impl Generation {
         let mut fds = [PollFd::new(giving.predecessor.as_fd(), PollFlags::POLLIN)];
         // Interrupted or not: the machine looks for itself.
         let _ = poll(&mut fds, PollTimeout::from(millis));
+    }
+
+    /// Announces the freeze, and says when it may begin.
+    fn freeze_is_due(&mut self, channel: &GenerationEnd) -> bool {
+        let Some(giving) = self.giving.as_mut().filter(|giving| giving.mirror.is_none()) else {
+            return true;
+        };
+        if let Some(from) = giving.freeze_from_us {
+            return monotonic_us() >= from;
+        }
+        giving.freeze_from_us = Some(monotonic_us() + FREEZE_LEAD_US);
+        // A shutdown that comes before this is heard calls the upgrade off; one that comes later
+        // waits for its outcome.
+        self.tell_phase(Phase::Freeze, channel);
+        false
     }
 
     /// Tells the keeper when a new phase begins.
@@ -253,10 +286,17 @@ impl Generation {
         say(channel, report.into());
     }
 
+    /// Lets go of the machine: nothing is handed over, and nobody watches, any more.
+    pub(super) fn end_giving(&mut self) -> Option<Giving> {
+        let giving = self.giving.take()?;
+        self.poller.forget_link(&giving.predecessor);
+        self.executor.state.watched = false;
+        Some(giving)
+    }
+
     /// The other side serves.
     fn handed_over(&mut self, summary: &Summary, channel: &mut GenerationEnd) {
-        let Some(Giving { predecessor, upgrade, mirror, .. }) = self.giving.take() else { return };
-        self.poller.forget_link(&predecessor);
+        let Some(Giving { predecessor, upgrade, mirror, .. }) = self.end_giving() else { return };
         if mirror.is_none() {
             return self.stand_by(predecessor.stand_by(), upgrade, summary, channel);
         }
@@ -266,9 +306,7 @@ impl Generation {
     }
 
     fn fail(&mut self, failure: Failure, channel: &GenerationEnd) {
-        let Some(giving) = self.giving.take() else { return };
-        self.poller.forget_link(&giving.predecessor);
-        self.executor.state.watched = false;
+        let Some(giving) = self.end_giving() else { return };
         let Failure { reason, recovery, phase } = failure;
         match (&giving.mirror, phase) {
             (Some(_), handoff::error::Phase::Probation) => {
@@ -303,7 +341,7 @@ impl Generation {
             }
         };
         // CONFIG SET may have reached the successor.
-        let (config, _) = super::taking::load_config(&self.executor.arena);
+        let (config, _) = super::configuration::load(&self.executor.arena, None);
         self.executor.state.config = config;
         self.executor.state.apply_config();
         crate::logging::set_level(self.executor.state.config.loglevel());

@@ -9,11 +9,15 @@
 //! | [`standing_by`] | the predecessor's part after it: frozen, until its successor has proved itself |
 //! | [`watched`] | the successor's part meanwhile |
 //! | [`admission`] | accepting and closing connections |
+//! | [`prefault`] | pages that are entered into the page table before the freeze |
+//! | [`configuration`] | the configuration as it passes from one generation to the next |
 //! | [`words`] | the header's words as the handoff uses them |
 
 mod admission;
+mod configuration;
 mod giving;
 mod orders;
+mod prefault;
 mod serving;
 mod standing_by;
 mod start;

@@ -12,6 +12,7 @@ use handoff::host::{SharedWords, SocketHolder, Summary};
 use handoff::keeper_channel::{GenerationEnd, Goodbye, KeeperToGeneration, Returned};
 use handoff::message::Ticket;
 use handoff::owner::Generation as Number;
+use handoff::prompt::Prompt;
 use handoff::standby::{Stand, Standby, StandbyHost};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tracing::{error, info, warn};
@@ -21,16 +22,11 @@ use super::serving::Generation;
 use super::taking::{hold_socket, let_go};
 use super::words::HandoffWords;
 use crate::net::Poller;
+use crate::settings::{DEFAULT_HANG_TIMEOUT_MS, DEFAULT_PROBATION_MS};
 
 /// How long the keeper may take to say what is next. It always knows, so this is only for a keeper
 /// that hangs.
 const KEEPER_PATIENCE: Duration = Duration::from_secs(10);
-
-/// The probation if the keeper is not there to say how long.
-const DEFAULT_LENGTH: Duration = Duration::from_secs(2);
-
-/// How long without a tick is a hang then.
-const DEFAULT_HANG: Duration = Duration::from_secs(2);
 
 /// How often the successor is looked at, milliseconds.
 const LOOK_MS: u8 = 5;
@@ -113,6 +109,8 @@ impl Generation {
         );
         // The successor's own thread gets pages from now on.
         self.executor.arena.stop_grower();
+        // If the arena is given back it is to be taken at once.
+        let prompt = Prompt::ask();
         match self.watch_successor(&mut standby, upgrade, channel) {
             End::Leave(reason) => {
                 info!("generation {} exits: {reason}", self.number);
@@ -122,7 +120,7 @@ impl Generation {
             }
             End::Back { given, reason } => {
                 warn!("generation {} serves again: {reason}", self.number);
-                self.serve_again(standby, upgrade, given, reason, channel);
+                self.serve_again(standby, prompt, upgrade, (given, reason), channel);
                 // What came meanwhile is not reported by the poll any more.
                 self.follow_orders(channel);
             }
@@ -167,9 +165,9 @@ impl Generation {
     fn serve_again(
         &mut self,
         standby: Standby,
+        prompt: Prompt,
         upgrade: u64,
-        given: bool,
-        reason: String,
+        (given, reason): (bool, String),
         channel: &GenerationEnd,
     ) {
         self.executor.state.read_clock();
@@ -181,6 +179,7 @@ impl Generation {
         self.first_tick();
         let connections = self.poller.open();
         let freeze = standby.say_serving(connections).unwrap_or_default();
+        drop(prompt);
         self.executor.arena.start_grower(true);
         self.note_generation();
         let returned = Returned {
@@ -228,8 +227,9 @@ fn heed(
         }
     }
     if term.open && (!term.keeper || Instant::now() >= term.end) {
-        term.set(DEFAULT_LENGTH);
-        standby.set_hang(DEFAULT_HANG);
+        // The keeper is not there to say how long.
+        term.set(Duration::from_millis(DEFAULT_PROBATION_MS));
+        standby.set_hang(Duration::from_millis(DEFAULT_HANG_TIMEOUT_MS));
     }
     None
 }

@@ -16,24 +16,24 @@ use handoff::link::Link;
 use handoff::message::{PROTOCOL_MAX, PROTOCOL_MIN, Ticket, Welcome};
 use handoff::owner::{Generation as Number, OwnerWord};
 use handoff::predecessor::PredecessorLimits;
+use handoff::prompt::Prompt;
 use handoff::successor::{Offered, Successor, SuccessorLimits};
 use shm::header::Words;
 use shm::{Arena, U64, field};
 use tracing::{error, info, warn};
 
+use super::configuration::{self, Foretold};
 use super::giving::Giving;
 use super::orders::say;
+use super::prefault;
 use super::serving::{EVENTS, Generation};
 use super::words::HandoffWords;
 use crate::config::ConfigValues;
 use crate::executor::{Buffers, Executor, State};
 use crate::net::{Connection, Listener, Poller, Ready, Socket, Source};
 use crate::role::Succession;
-use crate::root::{self, HandoffState, Root};
+use crate::root::{HandoffState, Root};
 use crate::version;
-
-/// Bytes of the arena whose pages are entered into the page table in one call.
-const PREFAULT_STEP: u64 = 64 << 20;
 
 /// Turns in the first tick: enough to serve the busiest at once, few enough for the freeze to end.
 const FIRST_TURNS: usize = 4;
@@ -45,6 +45,7 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 struct Arriving {
     poller: Poller,
     arena: Option<Arena>,
+    configuration: Option<Foretold>,
     words: Option<HandoffWords>,
     lock: Option<ExecutorLock<'static>>,
     buffers: Option<Buffers>,
@@ -116,12 +117,13 @@ pub(super) fn let_go(poller: &mut Poller, ticket: Ticket) {
 }
 
 impl SuccessorHost for Arriving {
-    fn arena(&mut self, _payload: &[u8], fds: Vec<OwnedFd>) -> Result<(), HostError> {
+    fn arena(&mut self, payload: &[u8], fds: Vec<OwnedFd>) -> Result<(), HostError> {
         let [fd] = <[OwnedFd; 1]>::try_from(fds)
             .map_err(|fds| format!("the arena came with {} descriptors", fds.len()))?;
         let arena = Arena::from_fd(fd, super::FINGERPRINT)?;
         self.words = Some(HandoffWords(Words::leak(&arena)));
         self.arena = Some(arena);
+        self.configuration = Foretold::read(payload);
         Ok(())
     }
 
@@ -137,7 +139,7 @@ impl SuccessorHost for Arriving {
         self.buffers = Some(Buffers::take(arena)?);
         // Made now, with defaults, so that the freeze only has to fill in what differs.
         self.state = Some(State::new(ConfigValues::default(), 0, 0));
-        prefault(arena);
+        prefault::enter_arena(arena.mapping());
         let number = Number::new(welcome.to).ok_or("there is no such generation")?;
         let word = self.words().executor(number);
         if !wait_dead(word, LOCK_PATIENCE)? {
@@ -150,22 +152,6 @@ impl SuccessorHost for Arriving {
 
     fn executor_lock(&self) -> Option<&ExecutorLock<'_>> {
         self.lock.as_ref()
-    }
-}
-
-/// Enters the pages that are backed into this process's page table, so that the first commands do
-/// not fault on each of them.
-fn prefault(arena: &Arena) {
-    let mapping = arena.mapping();
-    let mut at = 0;
-    while let Some((start, end)) = mapping.next_backed(at) {
-        let mut from = start;
-        while from < end {
-            let length = (end - from).min(PREFAULT_STEP);
-            mapping.populate(from, length);
-            from += length;
-        }
-        at = end;
     }
 }
 
@@ -183,6 +169,8 @@ pub fn take_over(channel: &GenerationEnd, succession: Succession) -> Result<Gene
     // Opened before the freeze: that process is to stand by, and may have to be fenced one day.
     let predecessor = ProcessHandle::open(predecessor_pid)
         .map_err(|error| failed(Phase::Start, error.to_string()))?;
+    // Until the first tick is over: the offer is to be taken at once.
+    let prompt = Prompt::ask();
     let offered = successor
         .receive(&mut arriving)
         .map_err(|error| failed(Phase::PreCopy, error.to_string()))?;
@@ -199,6 +187,7 @@ pub fn take_over(channel: &GenerationEnd, succession: Succession) -> Result<Gene
     serving.giving = Some(Giving::watched(machine, upgrade));
     serving.first_tick();
     let freeze = serving.say_serving();
+    drop(prompt);
     for name in unknown {
         warn!("this build does not know the directive {name}, or its value: it has its default");
     }
@@ -211,6 +200,7 @@ fn prepare(link: OwnedFd) -> Result<(Arriving, Successor), String> {
     let arriving = Arriving {
         poller,
         arena: None,
+        configuration: None,
         words: None,
         lock: None,
         buffers: None,
@@ -234,6 +224,7 @@ fn own(
     let Arriving {
         poller,
         arena: Some(arena),
+        configuration,
         lock: Some(lock),
         buffers: Some(buffers),
         state: Some(mut state),
@@ -246,26 +237,12 @@ fn own(
         .take(OwnerWord::new(words.owner()), &lock, offered)
         .map_err(|error| error.to_string())?;
     // From here on this process owns the arena, and failing is dying: the predecessor notices.
-    let (config, unknown) = load_config(&arena);
+    let (config, unknown) = configuration::load(&arena, configuration);
     (state.config, state.generation, state.keeper_pid) = (config, generation, keeper_pid);
     state.apply_config();
     state.addresses = poller.listeners().iter().map(Listener::address).collect();
     let executor = Executor::new(arena, buffers, state);
     Ok((Generation::new(executor, poller, words, lock, offered.to), unknown))
-}
-
-/// The configuration that the predecessor left in the arena.
-pub(super) fn load_config(arena: &Arena) -> (ConfigValues, Vec<String>) {
-    let record = arena.get(root::of(arena));
-    if record.config.get().is_null() {
-        return Default::default();
-    }
-    let length = record.config_len.get().to_native() as usize;
-    let bytes = arena.bytes(record.config.get(), length);
-    ConfigValues::from_archive(bytes).unwrap_or_else(|error| {
-        error!("the configuration in the arena cannot be read: {error}; defaults are in force");
-        Default::default()
-    })
 }
 
 impl Generation {

@@ -42,7 +42,7 @@ pub(super) struct Mirror {
 impl Giving {
     /// The machine of a generation whose predecessor stands by.
     pub(super) fn watched(predecessor: Predecessor, upgrade: u64) -> Giving {
-        Giving { predecessor, upgrade, told: None, mirror: Some(Mirror::default()) }
+        Giving::new(predecessor, upgrade, Some(Mirror::default()))
     }
 }
 
@@ -118,14 +118,6 @@ impl Generation {
             None => "no predecessor stands by any more".into(),
         };
         say(channel, GoBackFailed { upgrade: order.upgrade, reason: failed }.into());
-    }
-
-    /// The predecessor is gone, or not able to take the arena back any more.
-    pub(super) fn end_watch(&mut self) {
-        if let Some(giving) = self.giving.take() {
-            self.poller.forget_link(&giving.predecessor);
-        }
-        self.executor.state.watched = false;
     }
 
     /// Whoever watches is to know that the next tick may be long in coming.

@@ -352,8 +352,10 @@ impl Keeper {
                 said.upgrade
             );
         }
-        let Some(upgrade) = self.upgrade.take() else { return };
+        let Some(mut upgrade) = self.upgrade.take() else { return };
         let Step::Handover(mut successor) = upgrade.step else { return };
+        let freeze = Duration::from_micros(said.freeze_us);
+        upgrade.attempt.timeline.freeze_lasted(freeze, Instant::now());
         let predecessor_lives = self.lost.take().is_none();
         // A server that is about to stop needs nobody who stands by.
         let stands_by = predecessor_lives && self.stopping.is_none();

@@ -36,6 +36,7 @@ pub struct Setup {
     arguments: Vec<String>,
     environment: Vec<(String, PathBuf)>,
     descriptors: Option<u64>,
+    runtime: Option<PathBuf>,
 }
 
 impl Setup {
@@ -67,6 +68,7 @@ impl Setup {
             arguments: Vec::new(),
             environment: Vec::new(),
             descriptors: None,
+            runtime: None,
         }
     }
 
@@ -94,6 +96,12 @@ impl Setup {
         self
     }
 
+    /// Shares a runtime directory with other instances, instead of one of its own.
+    pub fn runtime_dir(mut self, dir: &Path) -> Self {
+        self.runtime = Some(dir.to_path_buf());
+        self
+    }
+
     /// Starts the server and waits until it answers.
     ///
     /// # Panics
@@ -109,10 +117,10 @@ impl Setup {
         panic!("{}: five ports in a row were taken by others", self.binary.display())
     }
 
-    fn command(&self, port: u16, dir: &Path) -> Command {
+    fn command(&self, port: u16, dir: &Path, runtime: &Path) -> Command {
         let mut words: Vec<String> = Vec::new();
         if self.kind == Kind::Hotredis {
-            let runtime = dir.join("run").to_string_lossy().into_owned();
+            let runtime = runtime.to_string_lossy().into_owned();
             words.extend(["serve".to_owned(), "--runtime-dir".to_owned(), runtime]);
         } else {
             words.extend(["--dir".to_owned(), dir.to_string_lossy().into_owned()]);
@@ -155,7 +163,8 @@ impl Setup {
         let dir = TempDir::new();
         let log = dir.path().join("stderr");
         let output = File::create(&log).expect("a log can be made in a fresh directory");
-        let mut command = self.command(port.number(), dir.path());
+        let runtime = self.runtime.clone().unwrap_or_else(|| dir.path().join("run"));
+        let mut command = self.command(port.number(), dir.path(), &runtime);
         command.stdin(Stdio::null());
         command.stdout(output.try_clone().expect("a descriptor can be duplicated"));
         command.stderr(output);
@@ -172,6 +181,7 @@ impl Setup {
             endpoint: Endpoint::Tcp(address),
             port,
             dir,
+            runtime,
             finished: false,
         };
         server.await_ready()?;
@@ -194,6 +204,7 @@ pub struct Server {
     endpoint: Endpoint,
     port: Port,
     dir: TempDir,
+    runtime: PathBuf,
     finished: bool,
 }
 
@@ -241,8 +252,8 @@ impl Server {
     /// The keeper shows its control socket once the first generation has told it that it serves, when
     /// that has answered clients already.
     fn has_control_socket(&self) -> bool {
-        let socket = format!("run/{}.sock", self.pid());
-        self.kind == Kind::Redis || self.dir.path().join(socket).exists()
+        let socket = format!("{}.sock", self.pid());
+        self.kind == Kind::Redis || self.runtime.join(socket).exists()
     }
 
     /// What this server is.
@@ -322,7 +333,7 @@ impl Server {
         assert_eq!(self.kind, Kind::Hotredis, "redis-server has no subcommands");
         let mut command = Command::new(&self.binary);
         command.args(arguments).arg("--pid").arg(self.pid().to_string());
-        command.arg("--runtime-dir").arg(self.dir.path().join("run")).stdin(Stdio::null());
+        command.arg("--runtime-dir").arg(&self.runtime).stdin(Stdio::null());
         command
     }
 
@@ -438,7 +449,8 @@ pub fn info_field(info: &str, field: &str) -> Option<String> {
     Some(line[field.len() + 1..].to_owned())
 }
 
-fn text_of(output: &Output) -> String {
+/// What a command wrote to stdout, and after it what it wrote to stderr.
+pub fn text_of(output: &Output) -> String {
     let stdout = String::from_utf8_lossy(&output.stdout);
     let stderr = String::from_utf8_lossy(&output.stderr);
     format!("{stdout}{stderr}")

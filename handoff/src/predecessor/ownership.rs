@@ -10,8 +10,9 @@ use crate::failpoint::here;
 use crate::fence::{Fenced, OtherProcess, holder, wait_dead};
 use crate::host::{Failure, MAX_PAYLOAD_BYTES, PredecessorHost, Quiesced, Recovery, Status, Wake};
 use crate::link::{Link, Readiness};
-use crate::message::{Freeze, Message, Offer, Serving};
+use crate::message::{Message, Offer, Serving};
 use crate::owner::{Generation, Owner, OwnerWord};
+use crate::prompt::{ShortSlices, bring_here};
 use crate::reason::{host_failed, last_word, violation};
 
 /// How long one call waits for the kernel to confirm a death, which takes it 0.1 ms.
@@ -79,9 +80,11 @@ impl Predecessor {
     }
 
     fn freeze_and_offer(&mut self, host: &mut dyn PredecessorHost) -> Result<(), HandoffError> {
-        self.check_successor_lock(host)?;
+        // It has a short slice, too: it would run in between.
+        let _slices = ShortSlices::ask();
+        bring_here(self.check_successor_lock(host)?);
         let quiesced = host.quiesce().map_err(|error| host_failed(Phase::Freeze, &error))?;
-        self.say_freeze(&quiesced)?;
+        check_payload(&quiesced)?;
         here("predecessor.freeze", &self.link);
         self.send_last_news(host)?;
         self.offer(host)?;
@@ -93,33 +96,22 @@ impl Predecessor {
 
     /// Without its lock in the word, the successor could not be fenced; and the lock proves that
     /// no earlier process of the same generation is left that could take in its place.
-    fn check_successor_lock(&self, host: &dyn PredecessorHost) -> Result<(), HandoffError> {
+    ///
+    /// Returns the thread that holds it.
+    fn check_successor_lock(&self, host: &dyn PredecessorHost) -> Result<u32, HandoffError> {
         let State::Prepare { ready: Some(ready) } = &self.state else {
             let reason = "freeze was called before the successor was ready".into();
             return Err(HandoffError::Host { phase: self.phase(), reason });
         };
         let found = holder(host.executor_word(self.to));
-        if found == Some(ready.executor_tid) {
-            return Ok(());
-        }
         let tid = ready.executor_tid;
+        if found == Some(tid) {
+            return Ok(tid);
+        }
         Err(violation(
             Phase::Freeze,
             format!("its executor is thread {tid}, but the lock is held by {found:?}"),
         ))
-    }
-
-    fn say_freeze(&mut self, quiesced: &Quiesced) -> Result<(), HandoffError> {
-        if quiesced.payload.len() > MAX_PAYLOAD_BYTES {
-            let reason = format!("the payload has {} bytes", quiesced.payload.len());
-            return Err(HandoffError::Host { phase: Phase::Freeze, reason });
-        }
-        let freeze = Freeze {
-            last_command_ns: quiesced.last_command_ns,
-            sockets: u32::try_from(self.ledger.fresh_len()).unwrap_or(u32::MAX),
-            closed: u32::try_from(self.ledger.closed_len()).unwrap_or(u32::MAX),
-        };
-        self.send_now(&Message::Freeze(freeze), &[])
     }
 
     fn offer(&mut self, host: &dyn PredecessorHost) -> Result<(), HandoffError> {
@@ -132,6 +124,7 @@ impl Predecessor {
         let offer = Offer {
             from: self.from.get(),
             to: self.to.get(),
+            last_command_ns: quiesced.last_command_ns,
             set: self.ledger.told(),
             payload: quiesced.payload,
         };
@@ -232,4 +225,13 @@ impl Predecessor {
         tracing::warn!(from = %self.from, to = %self.to, %phase, %reason, "handoff failed");
         Status::Failed(Failure { reason, recovery, phase })
     }
+}
+
+fn check_payload(quiesced: &Quiesced) -> Result<(), HandoffError> {
+    let length = quiesced.payload.len();
+    if length <= MAX_PAYLOAD_BYTES {
+        return Ok(());
+    }
+    let reason = format!("the payload has {length} bytes, more than {MAX_PAYLOAD_BYTES}");
+    Err(HandoffError::Host { phase: Phase::Freeze, reason })
 }
