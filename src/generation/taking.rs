@@ -50,6 +50,8 @@ struct Arriving {
     lock: Option<ExecutorLock<'static>>,
     buffers: Option<Buffers>,
     state: Option<State>,
+    /// From when the predecessor may offer until the first tick is over.
+    prompt: Option<Prompt>,
     ready: Vec<Ready>,
 }
 
@@ -140,6 +142,7 @@ impl SuccessorHost for Arriving {
         // Made now, with defaults, so that the freeze only has to fill in what differs.
         self.state = Some(State::new(ConfigValues::default(), 0, 0));
         prefault::enter_arena(arena.mapping());
+        prefault::enter_program();
         let number = Number::new(welcome.to).ok_or("there is no such generation")?;
         let word = self.words().executor(number);
         if !wait_dead(word, LOCK_PATIENCE)? {
@@ -147,6 +150,8 @@ impl SuccessorHost for Arriving {
         }
         self.lock = Some(ExecutorLock::acquire(word, number)?);
         self.drain_poll()?;
+        // Not before: who is served now comes first.
+        self.prompt = Some(Prompt::ask());
         Ok(())
     }
 
@@ -169,11 +174,10 @@ pub fn take_over(channel: &GenerationEnd, succession: Succession) -> Result<Gene
     // Opened before the freeze: that process is to stand by, and may have to be fenced one day.
     let predecessor = ProcessHandle::open(predecessor_pid)
         .map_err(|error| failed(Phase::Start, error.to_string()))?;
-    // Until the first tick is over: the offer is to be taken at once.
-    let prompt = Prompt::ask();
     let offered = successor
         .receive(&mut arriving)
         .map_err(|error| failed(Phase::PreCopy, error.to_string()))?;
+    let prompt = arriving.prompt.take();
     let (mut serving, unknown) =
         match own(&mut successor, arriving, &offered, generation, keeper_pid) {
             Ok(owned) => owned,
@@ -205,6 +209,7 @@ fn prepare(link: OwnedFd) -> Result<(Arriving, Successor), String> {
         lock: None,
         buffers: None,
         state: None,
+        prompt: None,
         ready: Vec::with_capacity(EVENTS),
     };
     let link = Link::new(link).map_err(|e| e.to_string())?;

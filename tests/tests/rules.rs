@@ -13,6 +13,8 @@ const UNSAFE: [&str; 8] = [
     // Arguments of the command that runs are read where they stand in the arena: a request in a
     // session's own block, and a queued command.
     "src/executor/turn.rs",
+    // Own pages, by address.
+    "src/generation/prefault.rs",
     "src/commands/transactions.rs",
     "src/session/queue.rs",
     // The same for the command of a blocked client, and the key that it waits for.
