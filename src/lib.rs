@@ -23,3 +23,4 @@ mod testing;
 pub mod util;
 pub mod values;
 pub mod version;
+pub mod words;

@@ -16,27 +16,31 @@ pub enum Role {
         keeper_pid: u32,
         /// What `hotredis serve` was given.
         settings: Settings,
+        /// Over which the keeper is told of descriptors.
+        holding: OwnedFd,
     },
-    /// A successor: takes over from the generation at the other end of the link, says `Serving` or
-    /// `UpgradeFailed`.
+    /// A successor: takes over from the generation at the other end of the link, or from the keeper
+    /// if that generation has died; says `Serving` or `UpgradeFailed`.
     Successor(Succession),
 }
 
 /// What a successor is told.
 #[derive(Debug)]
 pub struct Succession {
-    /// Number of the upgrade; every message about it names it.
+    /// Number of the upgrade, or of the recovery; every message about it names it.
     pub upgrade: u64,
     /// The number of the generation to be.
     pub generation: u64,
     /// The keeper's pid.
     pub keeper_pid: u32,
-    /// The predecessor's pid.
-    pub predecessor_pid: u32,
+    /// The predecessor's pid; `None` if it has died.
+    pub predecessor_pid: Option<u32>,
     /// When the keeper gives up and kills this process.
     pub deadline: Instant,
     /// What `hotredis serve` was given; what `CONFIG SET` changed since is in the arena.
     pub settings: Settings,
-    /// A `SOCK_SEQPACKET` socket to the predecessor.
+    /// A `SOCK_SEQPACKET` socket to the predecessor, or to the keeper in its place.
     pub link: OwnedFd,
+    /// Over which the keeper is told of descriptors.
+    pub holding: OwnedFd,
 }

@@ -157,6 +157,22 @@ pub fn holder(word: &AtomicU32) -> Option<u32> {
 /// # Errors
 /// [`FenceError::Os`] if the kernel refuses to wait.
 pub fn wait_dead(word: &AtomicU32, timeout: Duration) -> Result<bool, FenceError> {
+    wait_dead_in_slices(word, timeout, WAIT_SLICE)
+}
+
+/// As [`wait_dead`], for ever, and at ease: for one who has time, beside others who have not.
+///
+/// # Errors
+/// [`FenceError::Os`] if the kernel refuses to wait.
+pub fn await_death(word: &AtomicU32) -> Result<(), FenceError> {
+    wait_dead_in_slices(word, Duration::MAX, Duration::from_secs(1)).map(drop)
+}
+
+fn wait_dead_in_slices(
+    word: &AtomicU32,
+    timeout: Duration,
+    slice: Duration,
+) -> Result<bool, FenceError> {
     let start = Instant::now();
     loop {
         let seen = word.load(Ordering::Acquire);
@@ -172,7 +188,7 @@ pub fn wait_dead(word: &AtomicU32, timeout: Duration) -> Result<bool, FenceError
                 word.compare_exchange(seen, seen | WAITERS, Ordering::AcqRel, Ordering::Acquire);
             continue;
         }
-        futex_wait(word, seen, left.min(WAIT_SLICE))?;
+        futex_wait(word, seen, left.min(slice))?;
     }
 }
 
@@ -190,7 +206,7 @@ impl Fenced {
     /// The proof for the rare case in which the kernel leaves the word as it is (see
     /// [`ExecutorLock`]): the process of the executor has ended, with all its threads. Marks the
     /// word, so that the next generation of that parity can take the lock.
-    pub(crate) fn by_exit(
+    pub fn by_exit(
         process: &dyn OtherProcess,
         word: &AtomicU32,
         generation: Generation,
@@ -281,6 +297,35 @@ impl OtherProcess for ProcessHandle {
         // A pidfd becomes readable when the last thread of its process has ended.
         let mut fds = [PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
         poll(&mut fds, PollTimeout::ZERO).is_ok_and(|count| count > 0)
+    }
+}
+
+/// A process that is nobody's to kill, or gone: a child that has been reaped, and the keeper.
+#[derive(Debug, Clone, Copy)]
+pub enum Untouchable {
+    /// It has been reaped.
+    Reaped {
+        /// The pid that it had.
+        pid: u32,
+    },
+    /// It lives, and is not this side's to kill.
+    Alive,
+}
+
+impl OtherProcess for Untouchable {
+    fn pid(&self) -> u32 {
+        match self {
+            Self::Reaped { pid } => *pid,
+            Self::Alive => 0,
+        }
+    }
+
+    fn kill(&self) -> Result<(), FenceError> {
+        Ok(())
+    }
+
+    fn has_exited(&self) -> bool {
+        matches!(self, Self::Reaped { .. })
     }
 }
 

@@ -104,7 +104,7 @@ impl Held {
 
 /// What a received descriptor must be. Its flags belong to the file description, which the sender
 /// still uses, so they are looked at and never changed.
-fn verify_socket(ticket: Ticket, fd: BorrowedFd<'_>) -> Result<(), String> {
+pub(crate) fn verify_socket(ticket: Ticket, fd: BorrowedFd<'_>) -> Result<(), String> {
     let cookie = socket_cookie(fd).map_err(|error| format!("no socket: {error}"))?;
     if cookie != ticket.cookie {
         return Err(format!("its cookie is {cookie:#x}, not {:#x}", ticket.cookie));

@@ -36,13 +36,13 @@ use crate::link::Link;
 
 pub use messages::{
     Abort, Check, CheckOutcome, CheckReport, GenerationToKeeper, GoBack, GoBackFailed, Goodbye,
-    KeeperToGeneration, Outcome, Phase, Probation, Progress, Ready, Release, Returned, Serving,
-    Shutdown, Start, StartFailed, Status, StatusReport, Stopping, Succeed, TakeBack, Upgrade,
-    UpgradeFailed,
+    Hold, KeeperToGeneration, Outcome, Phase, Probation, Progress, Ready, Recover, Release,
+    Returned, Serving, Shutdown, Start, StartFailed, Status, StatusReport, Stopping, Succeed,
+    TakeBack, Upgrade, UpgradeFailed,
 };
 
 /// Version of the keeper channel that this build speaks.
-pub const KEEPER_PROTOCOL: u16 = 1;
+pub const KEEPER_PROTOCOL: u16 = 2;
 
 /// Longest message in bytes, header included. A packet beyond it is refused on both ends.
 pub const MAX_MESSAGE: usize = 96 * 1024;

@@ -14,6 +14,7 @@
 //! | [`sockets`] | which sockets each side holds |
 //! | [`host`] | the traits that a server implements, and what it is told |
 //! | [`predecessor`], [`successor`], [`standby`] | the state machines: who gives, who takes, who stands by |
+//! | [`custody`] | what a keeper holds, so that it outlives the generation that serves |
 //! | [`keeper_channel`] | what a generation and its keeper tell each other |
 //! | [`prompt`] | how soon, and where, a side that takes over wakes |
 //! | [`failpoint`] | where tests have a process fail on purpose |
@@ -25,6 +26,7 @@
 pub mod clock;
 pub mod cookie;
 pub mod counts;
+pub mod custody;
 pub mod error;
 pub mod failpoint;
 pub mod fds;

@@ -25,6 +25,8 @@ pub enum Phase {
     Fence,
     /// Step 6: the predecessor stands by.
     Probation,
+    /// The keeper is told of descriptors.
+    Custody,
     /// Over, one way or the other.
     Over,
 }
@@ -42,6 +44,7 @@ impl fmt::Display for Phase {
             Self::Serve => "waiting for the successor's first tick",
             Self::Fence => "fencing the successor",
             Self::Probation => "the predecessor stood by",
+            Self::Custody => "telling the keeper",
             Self::Over => "over",
         })
     }

@@ -5,6 +5,7 @@
 //! owner word decide what has to be done.
 
 mod ownership;
+mod telling;
 mod transfer;
 mod watched;
 mod window;
@@ -133,6 +134,8 @@ pub struct Predecessor {
     wake: Wake,
     /// The last step left messages unread, of which an edge-triggered poll will not tell again.
     unread: bool,
+    /// The other end is the keeper, which only listens: nothing is ever given to it.
+    telling: bool,
 }
 
 impl Predecessor {
@@ -203,6 +206,7 @@ impl Predecessor {
             limit,
             wake: Wake::Link { deadline_ns },
             unread: false,
+            telling: false,
         }
     }
 
@@ -403,7 +407,9 @@ impl Predecessor {
                 self.send_slice(host)?;
             }
             State::Watched => {
-                here("successor.watched", &self.link);
+                if !self.telling {
+                    here("successor.watched", &self.link);
+                }
                 self.send_slice(host)?;
             }
             State::Offered | State::Taken => return Ok(Status::Frozen),
@@ -458,6 +464,7 @@ impl Predecessor {
             State::Offered => Phase::Offer,
             State::Taken => Phase::Serve,
             State::Fencing { .. } => Phase::Fence,
+            State::Watched if self.telling => Phase::Custody,
             State::Watched => Phase::Probation,
             State::Over(_) => Phase::Over,
         }

@@ -20,7 +20,7 @@ use crate::message::{
     Ready, Welcome,
 };
 use crate::owner::{Generation, OwnerWord};
-use crate::predecessor::{Ends, Predecessor, PredecessorLimits};
+use crate::predecessor::{Ends, Predecessor, PredecessorLimits, say_serving};
 use crate::reason::{ended_by_peer, host_failed, last_word, unexpected, violation};
 use crate::rlimit::{ensure_descriptor_limit, open_descriptors};
 
@@ -308,6 +308,20 @@ impl Successor {
             limits,
             freeze_began_ns,
         )
+    }
+
+    /// After the take from a generation that has died, and the first tick: says so to the keeper, which
+    /// gave in its place. Returns how long nobody served.
+    ///
+    /// # Errors
+    /// A [`HandoffError`] if it cannot be said. This process owns the arena all the same.
+    pub fn say_serving(
+        self,
+        offered: &Offered,
+        connections: u32,
+    ) -> Result<Duration, HandoffError> {
+        let began_ns = offered.last_command_ns;
+        say_serving(&self.link, &*self.clock, offered.to, began_ns, connections)
     }
 
     /// Tells the predecessor why this side stops, before the take. Best effort: if the message

@@ -99,13 +99,48 @@ impl View {
 /// The words of an arena, for as long as the process lives: for locks that must outlast every
 /// other use of the arena.
 pub struct Words {
-    mapping: std::sync::Arc<crate::mapping::Mapping>,
+    mapping: Mapped,
+}
+
+/// What the words are seen through.
+enum Mapped {
+    Arena(std::sync::Arc<crate::mapping::Mapping>),
+    Header(memmap2::MmapRaw),
 }
 
 impl Words {
     /// Keeps the arena's mapping for ever.
     pub fn leak(arena: &crate::arena::Arena) -> &'static Words {
-        Box::leak(Box::new(Words { mapping: arena.mapping().clone() }))
+        Box::leak(Box::new(Words { mapping: Mapped::Arena(arena.mapping().clone()) }))
+    }
+
+    /// Maps the header alone of the arena in that file, for ever: for a process that has no business
+    /// with the rest.
+    ///
+    /// # Errors
+    /// If it is no arena of this format, or cannot be mapped.
+    pub fn map(file: &std::fs::File) -> Result<&'static Words, crate::error::OpenError> {
+        use std::os::unix::fs::FileExt;
+        let mut bytes = [0; size_of::<Header>()];
+        // Through the descriptor first: a file that has been cut must not be touched.
+        let read = file.read_exact_at(&mut bytes, 0);
+        read.map_err(|error| crate::error::OpenError::system("read", error))?;
+        // SAFETY: a record is valid for every bit pattern and has alignment 1.
+        let header = unsafe { bytes.as_ptr().cast::<Header>().read_unaligned() };
+        let map = crate::mapping::map_header(file)?;
+        if header.magic != MAGIC || header.format != FORMAT {
+            return Err(crate::error::OpenError::Damaged {
+                why: "it is no arena of this format".into(),
+            });
+        }
+        Ok(Box::leak(Box::new(Words { mapping: Mapped::Header(map) })))
+    }
+
+    fn base(&self) -> *mut u8 {
+        match &self.mapping {
+            Mapped::Arena(mapping) => mapping.base(),
+            Mapped::Header(map) => map.as_mut_ptr(),
+        }
     }
 
     /// A word of the header.
@@ -116,7 +151,7 @@ impl Words {
     pub fn word(&self, index: usize) -> &AtomicU64 {
         assert!(index < WORD_COUNT);
         // SAFETY: as in `View::word`.
-        unsafe { AtomicU64::from_ptr(self.mapping.base().add(WORDS as usize + index * 8).cast()) }
+        unsafe { AtomicU64::from_ptr(self.base().add(WORDS as usize + index * 8).cast()) }
     }
 
     /// The low half of a word of the header, for futexes.
@@ -127,6 +162,6 @@ impl Words {
     pub fn half_word(&self, index: usize) -> &AtomicU32 {
         assert!(index < WORD_COUNT);
         // SAFETY: as in `View::half_word`.
-        unsafe { AtomicU32::from_ptr(self.mapping.base().add(WORDS as usize + index * 8).cast()) }
+        unsafe { AtomicU32::from_ptr(self.base().add(WORDS as usize + index * 8).cast()) }
     }
 }

@@ -9,6 +9,7 @@ use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use crate::error::OpenError;
+use crate::layout::HEADER_SIZE;
 
 /// A mapped arena file. Unmapped and closed when dropped.
 pub struct Mapping {
@@ -178,6 +179,12 @@ impl Mapping {
         use std::os::unix::fs::MetadataExt;
         self.file.metadata().map(|m| m.blocks() * 512).unwrap_or(0)
     }
+}
+
+/// Maps the start of an arena's file, as far as the header goes.
+pub(crate) fn map_header(file: &File) -> Result<MmapRaw, OpenError> {
+    let options = MmapOptions::new().len(HEADER_SIZE as usize).map_raw(file);
+    options.map_err(|e| OpenError::system("mmap", e))
 }
 
 fn is_memfd(file: &File) -> bool {

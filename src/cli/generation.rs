@@ -33,7 +33,9 @@ pub fn run(options: &Options, entry: &Entry) -> anyhow::Result<ExitCode> {
         "this subcommand is run by the keeper only: start a server with 'hotredis serve'",
     )?;
     let mut channel = GenerationEnd::from_inherited(inherited)?;
-    let role = role_of(first_message(&mut channel)?)?;
+    let first = next_message(&mut channel)?;
+    let second = next_message(&mut channel)?;
+    let role = role_of(first, holding_link(second)?)?;
     let settings = match &role {
         Role::First { settings, .. } => settings,
         Role::Successor(succession) => &succession.settings,
@@ -52,7 +54,14 @@ fn adopt(number: RawFd) -> anyhow::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
-fn first_message(channel: &mut GenerationEnd) -> anyhow::Result<Delivery<KeeperToGeneration>> {
+fn holding_link(delivery: Delivery<KeeperToGeneration>) -> anyhow::Result<OwnedFd> {
+    match (delivery.message, delivery.descriptor) {
+        (KeeperToGeneration::Hold(_), Some(link)) => Ok(link),
+        (unexpected, _) => bail!("the keeper's second message is not HOLD: {unexpected:?}"),
+    }
+}
+
+fn next_message(channel: &mut GenerationEnd) -> anyhow::Result<Delivery<KeeperToGeneration>> {
     let end = Instant::now() + PATIENCE;
     loop {
         if let Some(delivery) = channel.recv()? {
@@ -70,24 +79,37 @@ fn first_message(channel: &mut GenerationEnd) -> anyhow::Result<Delivery<KeeperT
     }
 }
 
-fn role_of(delivery: Delivery<KeeperToGeneration>) -> anyhow::Result<Role> {
+fn role_of(delivery: Delivery<KeeperToGeneration>, holding: OwnedFd) -> anyhow::Result<Role> {
+    let deadline = |ms: u64| Instant::now() + Duration::from_millis(ms.min(86_400_000));
     match (delivery.message, delivery.descriptor) {
         (KeeperToGeneration::Start(start), None) => Ok(Role::First {
             generation: start.generation,
             keeper_pid: start.keeper_pid,
             settings: Settings::from_json(&start.settings)?,
+            holding,
         }),
         (KeeperToGeneration::Succeed(told), Some(link)) => Ok(Role::Successor(Succession {
             upgrade: told.upgrade,
             generation: told.generation,
             keeper_pid: told.keeper_pid,
-            predecessor_pid: told.predecessor_pid,
-            deadline: Instant::now() + Duration::from_millis(told.deadline_ms.min(86_400_000)),
+            predecessor_pid: Some(told.predecessor_pid),
+            deadline: deadline(told.deadline_ms),
             settings: Settings::from_json(&told.settings)?,
             link,
+            holding,
+        })),
+        (KeeperToGeneration::Recover(told), Some(link)) => Ok(Role::Successor(Succession {
+            upgrade: told.recovery,
+            generation: told.generation,
+            keeper_pid: told.keeper_pid,
+            predecessor_pid: None,
+            deadline: deadline(told.deadline_ms),
+            settings: Settings::from_json(&told.settings)?,
+            link,
+            holding,
         })),
         (unexpected, _) => {
-            bail!("the keeper's first message is neither START nor SUCCEED: {unexpected:?}")
+            bail!("the keeper's first message does not say what to be: {unexpected:?}")
         }
     }
 }

@@ -4,6 +4,7 @@ use std::io::{ErrorKind, Write};
 use std::os::fd::AsFd;
 
 use handoff::cookie::socket_cookie;
+use handoff::predecessor::Predecessor;
 use handoff::rlimit::{DESCRIPTOR_RESERVE, descriptor_limit, ensure_descriptor_limit};
 use shm::field;
 use tracing::{debug, warn};
@@ -103,10 +104,16 @@ impl Generation {
             self.poller.remove(slot);
             return;
         }
-        if let (Some(giving), Some(ticket)) = (&mut self.giving, self.poller.ticket(slot)) {
-            giving.predecessor.accepted(ticket);
+        if let Some(ticket) = self.poller.ticket(slot) {
+            self.tellers().for_each(|machine| machine.accepted(ticket));
         }
         debug!(slot, "accepted a connection");
+    }
+
+    /// Who tells others of connections.
+    fn tellers(&mut self) -> impl Iterator<Item = &mut Predecessor> {
+        let giving = self.giving.as_mut().map(|giving| &mut giving.predecessor);
+        giving.into_iter().chain(self.telling.as_mut())
     }
 
     /// Closes a connection in the order that the design fixes: deregister, `shutdown`, tell every
@@ -119,8 +126,8 @@ impl Generation {
         if let Some(connection) = &connection {
             connection.shutdown();
         }
-        if let (Some(giving), Some(ticket)) = (&mut self.giving, ticket) {
-            giving.predecessor.closed(ticket);
+        if let Some(ticket) = ticket {
+            self.tellers().for_each(|machine| machine.closed(ticket));
         }
         drop(connection);
         if self.executor.close(slot).is_err() {

@@ -24,12 +24,13 @@ use tracing::{error, info, warn};
 
 use super::orders::say;
 use super::serving::Generation;
-use super::watched::Mirror;
-use super::words::HandoffWords;
+use super::telling;
+use super::watched::Lag;
 use crate::executor::Executor;
 use crate::net::Poller;
 use crate::root;
 use crate::util::time::monotonic_us;
+use crate::words::HandoffWords;
 
 /// An upgrade under way in which this generation gives.
 pub struct Giving {
@@ -43,7 +44,7 @@ pub struct Giving {
     pub(super) freeze_from_us: Option<u64>,
     /// If this is no upgrade yet, but the predecessor of this generation stands by, to which the arena
     /// may go back.
-    pub(super) mirror: Option<Mirror>,
+    pub(super) mirror: Option<Lag>,
 }
 
 /// How long before the freeze it is announced, microseconds: keeper and whoever watches the upgrade
@@ -52,26 +53,34 @@ const FREEZE_LEAD_US: u64 = 1_000;
 
 impl Giving {
     /// The machine of one side of the upgrade of that number.
-    pub(super) fn new(predecessor: Predecessor, upgrade: u64, mirror: Option<Mirror>) -> Giving {
+    pub(super) fn new(predecessor: Predecessor, upgrade: u64, mirror: Option<Lag>) -> Giving {
         Giving { predecessor, upgrade, told: None, freeze_from_us: None, mirror }
     }
 
     /// How long the loop may wait before the machine wants to be called, microseconds.
     pub fn wait_us(&self) -> u64 {
-        match self.predecessor.wake() {
-            Wake::Now => self.freeze_from_us.map_or(0, |from| from.saturating_sub(monotonic_us())),
-            Wake::Link { deadline_ns } => {
-                deadline_ns.saturating_sub(MonotonicClock.now_ns()) / 1000
-            }
+        match (self.predecessor.wake(), self.freeze_from_us) {
+            (Wake::Now, Some(from)) => from.saturating_sub(monotonic_us()),
+            (wake, _) => wait_us(wake),
         }
     }
 }
 
+/// How long the loop may wait for that, microseconds.
+pub(super) fn wait_us(wake: Wake) -> u64 {
+    match wake {
+        Wake::Now => 0,
+        Wake::Link { deadline_ns } => deadline_ns.saturating_sub(MonotonicClock.now_ns()) / 1000,
+    }
+}
+
 /// What the machine may touch of the generation.
-struct Host<'a> {
-    executor: &'a mut Executor,
-    poller: &'a Poller,
-    words: HandoffWords,
+pub(super) struct Host<'a> {
+    pub(super) executor: &'a mut Executor,
+    pub(super) poller: &'a Poller,
+    pub(super) words: HandoffWords,
+    /// The keeper holds all that this generation does.
+    pub(super) told: bool,
 }
 
 impl SharedWords for Host<'_> {
@@ -131,7 +140,8 @@ impl PredecessorHost for Host<'_> {
 
     fn quiesce(&mut self) -> Result<Quiesced, HostError> {
         // Between two ticks no turn is open and no transaction either: there is nothing to stop.
-        Ok(Quiesced { last_command_ns: MonotonicClock.now_ns(), payload: Vec::new() })
+        let payload = telling::payload(self.told);
+        Ok(Quiesced { last_command_ns: MonotonicClock.now_ns(), payload })
     }
 }
 
@@ -140,9 +150,10 @@ impl Generation {
         &mut self,
         work: impl FnOnce(&mut Predecessor, &mut dyn PredecessorHost) -> T,
     ) -> Option<T> {
+        let told = self.keeper_is_told();
         let giving = self.giving.as_mut()?;
-        let mut host =
-            Host { executor: &mut self.executor, poller: &self.poller, words: self.words };
+        let (executor, poller) = (&mut self.executor, &self.poller);
+        let mut host = Host { executor, poller, words: self.words, told };
         Some(work(&mut giving.predecessor, &mut host))
     }
 
@@ -372,7 +383,7 @@ fn phase_for_keeper(phase: handoff::error::Phase) -> Phase {
         Step::Arena | Step::Listeners | Step::Sockets | Step::Prepare => Phase::PreCopy,
         Step::Freeze | Step::Offer => Phase::Freeze,
         Step::Serve | Step::Fence => Phase::Serve,
-        Step::Probation => Phase::Probation,
+        Step::Probation | Step::Custody => Phase::Probation,
         Step::Over => Phase::Goodbye,
     }
 }

@@ -11,7 +11,7 @@
 //! | [`admission`] | accepting and closing connections |
 //! | [`prefault`] | pages that are entered into the page table before the freeze |
 //! | [`configuration`] | the configuration as it passes from one generation to the next |
-//! | [`words`] | the header's words as the handoff uses them |
+//! | [`telling`] | the keeper is told of what has to outlive this process |
 
 mod admission;
 mod configuration;
@@ -22,8 +22,8 @@ mod serving;
 mod standing_by;
 mod start;
 mod taking;
+mod telling;
 mod watched;
-mod words;
 
 use std::process::ExitCode;
 
@@ -102,9 +102,12 @@ pub const FINGERPRINT: u64 = fingerprint(
 /// Serves until told to stop, or replaced.
 pub fn run(channel: GenerationEnd, role: Role) -> ExitCode {
     match role {
-        Role::First { generation, keeper_pid, settings } => {
+        Role::First { generation, keeper_pid, settings, holding } => {
             match start::start(&channel, generation, keeper_pid, &settings) {
-                Ok(generation) => generation.serve(channel),
+                Ok(mut generation) => {
+                    generation.tell_keeper(Some(holding), None);
+                    generation.serve(channel)
+                }
                 Err(error) => {
                     let reason = format!("{error:#}");
                     // The exit tells as much if the keeper cannot be told.

@@ -12,18 +12,19 @@ use handoff::clock::{Clock, MonotonicClock};
 use handoff::fence::ExecutorLock;
 use handoff::keeper_channel::{GenerationEnd, Stopping};
 use handoff::owner::Generation as Number;
+use handoff::predecessor::Predecessor;
 use signal_hook::consts::SIGTERM;
 use tracing::{error, info};
 
-use super::giving::Giving;
+use super::giving::{Giving, wait_us};
 use super::orders::say;
-use super::watched::{RETRY_US, TICK_US};
-use super::words::HandoffWords;
+use super::watched::{Lag, RETRY_US, TICK_US};
 use crate::executor::replies::{Flushed, ReplyState};
 use crate::executor::turn::Served;
 use crate::executor::{Action, Executor};
 use crate::net::{Outbound, Poller, Ready, Source};
 use crate::util::time::{monotonic_us, unix_time_ms};
+use crate::words::HandoffWords;
 
 /// Events that one wait reports.
 pub const EVENTS: usize = 1024;
@@ -39,6 +40,10 @@ pub struct Generation {
     pub(super) number: Number,
     /// The upgrade under way in which this generation is the predecessor.
     pub(super) giving: Option<Giving>,
+    /// Tells the keeper of connections, while that listens.
+    pub(super) telling: Option<Predecessor>,
+    /// How the keeper keeps up with that.
+    pub(super) keeper_lag: Lag,
     /// Listeners where connections may be waiting although the poll will not say so.
     pub(super) accept_again: Vec<usize>,
     /// Accepting is not tried again before the next round.
@@ -78,6 +83,8 @@ impl Generation {
             words,
             number,
             giving: None,
+            telling: None,
+            keeper_lag: Lag::default(),
             accept_again: Vec::new(),
             accept_failed: false,
             accept_warned: false,
@@ -113,6 +120,7 @@ impl Generation {
                 error!("the poll failed: {e}");
                 return ExitCode::FAILURE;
             }
+            self.tell_news();
             self.drive_upgrade(&mut channel);
             if let Some(code) = self.exit {
                 if let Some(cause) = self.stopping.take() {
@@ -134,7 +142,14 @@ impl Generation {
             until = until.min(giving.wait_us());
         }
         if self.is_watched() {
-            until = until.min(if self.is_behind() { RETRY_US } else { TICK_US });
+            until = until.min(TICK_US);
+        }
+        match &self.telling {
+            Some(telling) if telling.has_news() => until = until.min(wait_us(telling.wake())),
+            _ => {}
+        }
+        if self.is_behind() {
+            until = until.min(RETRY_US);
         }
         let pause = self.executor.paused_until_ms();
         if pause != 0 {

@@ -20,9 +20,9 @@ use tracing::{error, info, warn};
 use super::orders::say;
 use super::serving::Generation;
 use super::taking::{hold_socket, let_go};
-use super::words::HandoffWords;
 use crate::net::Poller;
 use crate::settings::{DEFAULT_HANG_TIMEOUT_MS, DEFAULT_PROBATION_MS};
+use crate::words::HandoffWords;
 
 /// How long the keeper may take to say what is next. It always knows, so this is only for a keeper
 /// that hangs.
@@ -181,6 +181,7 @@ impl Generation {
         let freeze = standby.say_serving(connections).unwrap_or_default();
         drop(prompt);
         self.executor.arena.start_grower(true);
+        self.tell_keeper_anew();
         self.note_generation();
         let returned = Returned {
             upgrade,

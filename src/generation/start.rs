@@ -13,13 +13,13 @@ use shm::{Arena, Options, Tx, U32, field};
 use tracing::{info, warn};
 
 use super::serving::Generation;
-use super::words::HandoffWords;
 use crate::config::{Authority, ConfigValues};
 use crate::executor::{Buffers, Executor, State};
 use crate::net::{Listener, Poller, listener};
 use crate::root::{self, Root};
 use crate::settings::Settings;
 use crate::util::time::unix_time_ms;
+use crate::words::HandoffWords;
 use crate::{session, version};
 
 /// Share of the memory that the arena may take, in percent, unless `--maxmemory` says otherwise.

@@ -17,6 +17,7 @@ use handoff::message::{PROTOCOL_MAX, PROTOCOL_MIN, Ticket, Welcome};
 use handoff::owner::{Generation as Number, OwnerWord};
 use handoff::predecessor::PredecessorLimits;
 use handoff::prompt::Prompt;
+use handoff::sockets::TicketSet;
 use handoff::successor::{Offered, Successor, SuccessorLimits};
 use shm::header::Words;
 use shm::{Arena, U64, field};
@@ -27,13 +28,14 @@ use super::giving::Giving;
 use super::orders::say;
 use super::prefault;
 use super::serving::{EVENTS, Generation};
-use super::words::HandoffWords;
+use super::telling;
 use crate::config::ConfigValues;
 use crate::executor::{Buffers, Executor, State};
 use crate::net::{Connection, Listener, Poller, Ready, Socket, Source};
 use crate::role::Succession;
 use crate::root::{HandoffState, Root};
 use crate::version;
+use crate::words::HandoffWords;
 
 /// Turns in the first tick: enough to serve the busiest at once, few enough for the freeze to end.
 const FIRST_TURNS: usize = 4;
@@ -46,6 +48,10 @@ struct Arriving {
     poller: Poller,
     arena: Option<Arena>,
     configuration: Option<Foretold>,
+    /// The sockets that are here, which the keeper has been told of.
+    told: TicketSet,
+    /// The predecessor has died: there is something to roll back, and nobody to spare.
+    crashed: bool,
     words: Option<HandoffWords>,
     lock: Option<ExecutorLock<'static>>,
     buffers: Option<Buffers>,
@@ -93,11 +99,14 @@ impl SharedWords for Arriving {
 
 impl SocketHolder for Arriving {
     fn socket(&mut self, ticket: Ticket, fd: OwnedFd) -> Result<(), HostError> {
-        hold_socket(&mut self.poller, ticket, fd)
+        hold_socket(&mut self.poller, ticket, fd)?;
+        self.told.insert(ticket);
+        Ok(())
     }
 
     fn closed(&mut self, ticket: Ticket) {
         let_go(&mut self.poller, ticket);
+        self.told.remove(ticket);
     }
 }
 
@@ -141,8 +150,11 @@ impl SuccessorHost for Arriving {
         self.buffers = Some(Buffers::take(arena)?);
         // Made now, with defaults, so that the freeze only has to fill in what differs.
         self.state = Some(State::new(ConfigValues::default(), 0, 0));
-        prefault::enter_arena(arena.mapping());
-        prefault::enter_program();
+        if !self.crashed {
+            // Nobody serves meanwhile: faults cost less than waiting for all pages.
+            prefault::enter_arena(arena.mapping());
+            prefault::enter_program();
+        }
         let number = Number::new(welcome.to).ok_or("there is no such generation")?;
         let word = self.words().executor(number);
         if !wait_dead(word, LOCK_PATIENCE)? {
@@ -168,16 +180,19 @@ pub fn take_over(channel: &GenerationEnd, succession: Succession) -> Result<Gene
         error!("the upgrade has failed: {reason}");
         say(channel, UpgradeFailed { upgrade, phase, reason }.into());
     };
-    let Succession { generation, keeper_pid, predecessor_pid, link, .. } = succession;
+    let Succession { generation, keeper_pid, predecessor_pid, link, holding, .. } = succession;
     let (mut arriving, mut successor) =
-        prepare(link).map_err(|reason| failed(Phase::Start, reason))?;
+        prepare(link, predecessor_pid.is_none()).map_err(|reason| failed(Phase::Start, reason))?;
     // Opened before the freeze: that process is to stand by, and may have to be fenced one day.
-    let predecessor = ProcessHandle::open(predecessor_pid)
+    let predecessor = predecessor_pid
+        .map(ProcessHandle::open)
+        .transpose()
         .map_err(|error| failed(Phase::Start, error.to_string()))?;
     let offered = successor
         .receive(&mut arriving)
         .map_err(|error| failed(Phase::PreCopy, error.to_string()))?;
     let prompt = arriving.prompt.take();
+    let told = std::mem::take(&mut arriving.told);
     let (mut serving, unknown) =
         match own(&mut successor, arriving, &offered, generation, keeper_pid) {
             Ok(owned) => owned,
@@ -186,11 +201,25 @@ pub fn take_over(channel: &GenerationEnd, succession: Succession) -> Result<Gene
                 return Err(());
             }
         };
-    let limits = PredecessorLimits::default();
-    let machine = successor.watched(Box::new(predecessor), &offered, limits);
-    serving.giving = Some(Giving::watched(machine, upgrade));
-    serving.first_tick();
-    let freeze = serving.say_serving();
+    serving.tell_keeper(Some(holding), telling::was_told(&offered.payload).then_some(told));
+    let freeze = match predecessor {
+        Some(predecessor) => {
+            let limits = PredecessorLimits::default();
+            let machine = successor.watched(Box::new(predecessor), &offered, limits);
+            serving.giving = Some(Giving::watched(machine, upgrade));
+            serving.first_tick();
+            serving.say_serving()
+        }
+        None => {
+            serving.recover();
+            if serving.exit.is_some() {
+                failed(Phase::Serve, "what the one before left cannot be taken up".into());
+                return Err(());
+            }
+            serving.first_tick();
+            successor.say_serving(&offered, serving.poller.open()).unwrap_or_default()
+        }
+    };
     drop(prompt);
     for name in unknown {
         warn!("this build does not know the directive {name}, or its value: it has its default");
@@ -199,12 +228,14 @@ pub fn take_over(channel: &GenerationEnd, succession: Succession) -> Result<Gene
     Ok(serving)
 }
 
-fn prepare(link: OwnedFd) -> Result<(Arriving, Successor), String> {
+fn prepare(link: OwnedFd, crashed: bool) -> Result<(Arriving, Successor), String> {
     let poller = Poller::new(EVENTS).map_err(|e| e.to_string())?;
     let arriving = Arriving {
         poller,
         arena: None,
         configuration: None,
+        told: TicketSet::default(),
+        crashed,
         words: None,
         lock: None,
         buffers: None,
@@ -228,8 +259,9 @@ fn own(
     let words = arriving.words();
     let Arriving {
         poller,
-        arena: Some(arena),
+        arena: Some(mut arena),
         configuration,
+        crashed,
         lock: Some(lock),
         buffers: Some(buffers),
         state: Some(mut state),
@@ -242,6 +274,10 @@ fn own(
         .take(OwnerWord::new(words.owner()), &lock, offered)
         .map_err(|error| error.to_string())?;
     // From here on this process owns the arena, and failing is dying: the predecessor notices.
+    if crashed {
+        // Before anything of it is read.
+        arena.recover();
+    }
     let (config, unknown) = configuration::load(&arena, configuration);
     (state.config, state.generation, state.keeper_pid) = (config, generation, keeper_pid);
     state.apply_config();

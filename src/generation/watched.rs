@@ -20,7 +20,7 @@ use crate::util::time::monotonic_us;
 /// Longest time between two ticks of a generation that is watched, microseconds.
 pub(super) const TICK_US: u64 = 100_000;
 
-/// How long connections wait to be accepted because the predecessor does not take news,
+/// How long connections wait to be accepted because somebody does not take news of them,
 /// microseconds.
 const LAG_US: u64 = 250_000;
 
@@ -30,19 +30,46 @@ pub(super) const RETRY_US: u64 = 5_000;
 /// How long the checker may take before a generation that runs it counts as hung.
 const BUSY: Duration = Duration::from_secs(600);
 
-/// How the predecessor that stands by keeps up with the news.
+/// How whoever is told of new connections keeps up with the news.
 #[derive(Debug, Default)]
-pub(super) struct Mirror {
+pub(super) struct Lag {
     /// Since when it does not, microseconds; 0 if it does.
     behind_since_us: u64,
     /// It has been waited for long enough.
     given_up: bool,
 }
 
+impl Lag {
+    /// How many connections can be accepted now: as many as can be told before they are served, which
+    /// is in the next tick. One that does not listen is waited for, though not for ever.
+    fn acceptable(&mut self, keeps_up: bool, most: usize, who: &str) -> usize {
+        if keeps_up {
+            self.behind_since_us = 0;
+            return most.min(MAX_FDS_PER_MESSAGE);
+        }
+        let now = monotonic_us();
+        if self.behind_since_us == 0 {
+            self.behind_since_us = now;
+        }
+        if now - self.behind_since_us < LAG_US {
+            return 0;
+        }
+        if !std::mem::replace(&mut self.given_up, true) {
+            warn!("{who} does not listen: connections are served that it does not know of");
+        }
+        most
+    }
+
+    /// Whether connections wait until it listens again.
+    fn is_behind(&self) -> bool {
+        self.behind_since_us != 0 && !self.given_up
+    }
+}
+
 impl Giving {
     /// The machine of a generation whose predecessor stands by.
     pub(super) fn watched(predecessor: Predecessor, upgrade: u64) -> Giving {
-        Giving::new(predecessor, upgrade, Some(Mirror::default()))
+        Giving::new(predecessor, upgrade, Some(Lag::default()))
     }
 }
 
@@ -68,39 +95,27 @@ impl Generation {
         })
     }
 
-    /// How many connections can be accepted from a listener now. If a predecessor stands by, as many as
-    /// it can be told of before they are served, which is in the next tick. One that does not listen
-    /// is waited for, though not for ever.
+    /// How many connections can be accepted from a listener now.
     pub(super) fn acceptable(&mut self, most: usize) -> usize {
-        if !self.is_watched() {
-            return most;
+        let mut acceptable = most;
+        if let Some(keeps_up) = self.keeper_keeps_up() {
+            acceptable = self.keeper_lag.acceptable(keeps_up, acceptable, "the keeper");
         }
-        let keeps_up = self.with_machine(|machine, host| machine.tell_news(host));
-        let Some(Giving { mirror: Some(mirror), .. }) = &mut self.giving else { return most };
-        if keeps_up == Some(true) {
-            mirror.behind_since_us = 0;
-            return most.min(MAX_FDS_PER_MESSAGE);
+        if self.is_watched() {
+            let keeps_up = self.with_machine(|machine, host| machine.tell_news(host));
+            if let Some(Giving { mirror: Some(lag), .. }) = &mut self.giving {
+                let who = "the predecessor that stands by";
+                acceptable = lag.acceptable(keeps_up == Some(true), acceptable, who);
+            }
         }
-        let now = monotonic_us();
-        if mirror.behind_since_us == 0 {
-            mirror.behind_since_us = now;
-        }
-        if now - mirror.behind_since_us < LAG_US {
-            return 0;
-        }
-        if !std::mem::replace(&mut mirror.given_up, true) {
-            warn!(
-                "the predecessor that stands by does not listen: new connections are served \
-                 although they would be lost if it took the arena back"
-            );
-        }
-        most
+        acceptable
     }
 
-    /// Whether connections wait until a predecessor listens again.
+    /// Whether connections wait until somebody listens again who is to know of them.
     pub(super) fn is_behind(&self) -> bool {
         let mirror = self.giving.as_ref().and_then(|giving| giving.mirror.as_ref());
-        mirror.is_some_and(|mirror| mirror.behind_since_us != 0 && !mirror.given_up)
+        mirror.is_some_and(Lag::is_behind)
+            || (self.telling.is_some() && self.keeper_lag.is_behind())
     }
 
     /// Gives the arena back to the predecessor that stands by, as the keeper has ordered.

@@ -1,14 +1,17 @@
 //! What the keeper knows of a generation that it has started.
 
 use std::os::fd::BorrowedFd;
+use std::rc::Rc;
 
 use handoff::keeper_channel::{
     ChannelError, GenerationToKeeper, KeeperEnd, KeeperToGeneration, Ready, Serving,
 };
+use handoff::message::Identity;
 use nix::unistd::Pid;
 use tracing::warn;
 
 use super::preflight::Required;
+use super::process::Binary;
 
 /// Most messages taken from one generation before the loop looks at its other work.
 const BATCH: usize = 64;
@@ -53,6 +56,16 @@ impl From<Serving> for Profile {
 }
 
 impl Profile {
+    /// Who it is, as the handoff's machines say it.
+    pub fn identity(&self) -> Identity {
+        let fingerprint = u64::from_str_radix(&self.fingerprint, 16).unwrap_or_default();
+        Identity {
+            version: self.version.clone(),
+            build: self.build.clone(),
+            fingerprint: fingerprint.to_le_bytes().to_vec(),
+        }
+    }
+
     /// What a successor of this generation has to fit.
     pub fn required(&self) -> Required {
         Required {
@@ -76,19 +89,22 @@ pub struct Child {
     pub stopping: bool,
     /// It has been told to exit.
     pub told_to_stop: bool,
+    /// What it was started from.
+    pub binary: Rc<Binary>,
     /// `None` once it is closed or has broken.
     channel: Option<KeeperEnd>,
 }
 
 impl Child {
     /// A generation that was just spawned.
-    pub fn new(pid: Pid, number: u64, channel: KeeperEnd) -> Self {
+    pub fn new(pid: Pid, number: u64, channel: KeeperEnd, binary: Rc<Binary>) -> Self {
         Self {
             pid,
             number,
             profile: Profile::default(),
             stopping: false,
             told_to_stop: false,
+            binary,
             channel: Some(channel),
         }
     }

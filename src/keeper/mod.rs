@@ -1,30 +1,35 @@
 //! The keeper: the parent of all generations, whose pid is the one that users know.
 //!
-//! One thread, one `poll` loop, over signals, the control socket, the channels of at most two
+//! One `poll` loop in one thread (others only [wait for a death](watcher)), over signals, the control socket, the channels of at most two
 //! generations (the one that serves, and its successor or the predecessor that stands by) and the
 //! output of a preflight. Nothing in it waits: what takes time is a state with
-//! a deadline. It never touches the arena, a client or a listener, so there is little that could
-//! make it fail.
+//! a deadline. It holds the arena, listeners and clients' sockets for the case that a generation dies,
+//! but never looks into any of them, so there is little that could make it fail.
 
 mod child;
 mod control;
 mod history;
+mod holding;
+mod loss;
 mod notify;
 mod pidfile;
 mod preflight;
 mod probation;
 mod process;
 pub mod protocol;
+mod recovery;
 mod reporting;
 mod requests;
 pub mod runtime_dir;
 mod signals;
 mod timeline;
 mod upgrading;
+mod watcher;
 
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use handoff::keeper_channel::{self as channel, GenerationToKeeper, Phase};
@@ -39,14 +44,17 @@ use crate::version;
 use child::Child;
 use control::{ClientId, ControlSocket, Incoming};
 use history::History;
+use holding::Holding;
 use notify::ServiceManager;
 use pidfile::PidFile;
 use probation::Probation;
 use process::{Binary, BinaryError, Ending, SpawnError};
+use recovery::{Deaths, Recovery};
 use requests::Pending;
 use runtime_dir::RuntimeDirError;
 use signals::Signals;
 use upgrading::{Step, Upgrade};
+use watcher::Watcher;
 
 /// How long a predecessor that has handed over may take to exit: the kernel needs about 70 ms per
 /// mapped GiB.
@@ -88,6 +96,9 @@ pub enum KeeperError {
     /// Generation 1 cannot be told its settings.
     #[error("cannot start generation 1: {0}")]
     Channel(#[from] channel::ChannelError),
+    /// Generation 1 has no way to tell what it holds.
+    #[error("cannot start generation 1: no holding link: {0}")]
+    Holding(String),
     /// A system call failed.
     #[error("cannot {what}: {errno}")]
     Os {
@@ -140,6 +151,14 @@ struct Keeper {
     upgrade: Option<Upgrade>,
     /// The predecessor that stands by. Never while two generations hand over.
     probation: Option<Probation>,
+    /// What outlives a generation.
+    holding: Holding,
+    /// A generation that is to serve after a death.
+    recovery: Option<Recovery>,
+    deaths: Deaths,
+    watcher: Watcher,
+    /// The generation whose death it was asked to notice last.
+    watched: Option<u64>,
     /// Predecessors that have handed over, with when they must be gone.
     leaving: Vec<(Child, Instant)>,
     pending: Vec<Pending>,
@@ -166,14 +185,21 @@ impl Keeper {
         runtime_dir::remove_stale(directory);
         let control = ControlSocket::bind(directory)
             .map_err(|source| KeeperError::Control { directory: directory.clone(), source })?;
-        let (pid, end) = process::spawn_generation(&Binary::running()?)?;
-        let serving = Child::new(pid, 1, end);
+        let watcher = Watcher::new()
+            .map_err(|errno| KeeperError::Os { what: "make a pipe for deaths", errno })?;
+        let mut holding = Holding::default();
+        let link = holding.open(1).map_err(KeeperError::Holding)?;
+        let running = Rc::new(Binary::running()?);
+        let (pid, end) = process::spawn_generation(&running)?;
+        let serving = Child::new(pid, 1, end, running);
         let first = channel::Start {
             generation: serving.number,
             keeper_pid: std::process::id(),
             settings: settings_json.clone(),
         };
-        if let Err(error) = serving.send(first, None) {
+        let hold = channel::Hold { generation: serving.number };
+        let told = serving.send(first, None).and_then(|()| serving.send(hold, Some(link.as_fd())));
+        if let Err(error) = told {
             process::signal_child(pid, Signal::SIGKILL);
             return Err(error.into());
         }
@@ -196,6 +222,11 @@ impl Keeper {
             lost: None,
             upgrade: None,
             probation: None,
+            holding,
+            recovery: None,
+            deaths: Deaths::default(),
+            watcher,
+            watched: None,
             leaving: Vec::new(),
             pending: Vec::new(),
             next_number: 1,
@@ -210,7 +241,10 @@ impl Keeper {
         loop {
             let found = self.wait()?;
             let now = Instant::now();
+            self.holding.receive();
             self.on_messages();
+            self.watch_serving();
+            self.on_deaths();
             // Only after the messages: what a process said before it ended counts.
             if found.iter().any(|(source, _)| matches!(source, Source::Signals)) {
                 self.on_signals();
@@ -262,6 +296,7 @@ impl Keeper {
             (Source::Other, self.serving.channel()),
             (Source::Other, of_upgrade),
             (Source::Other, predecessor),
+            (Source::Other, Some(self.watcher.as_fd())),
         ];
         let single = single
             .into_iter()
@@ -270,7 +305,10 @@ impl Keeper {
             .control
             .watched()
             .map(|(id, fd, flags)| (Source::Client(id), PollFd::new(fd, flags)));
-        single.chain(clients).collect()
+        let holding = self.holding.watched().map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+        let recovery = self.recovery.iter().flat_map(Recovery::watched);
+        let others = holding.chain(recovery).map(|fd| (Source::Other, fd));
+        single.chain(others).chain(clients).collect()
     }
 
     fn timeout(&self) -> PollTimeout {
@@ -279,11 +317,17 @@ impl Keeper {
         let pending = self.pending.iter().map(|pending| pending.deadline).min();
         let manager = self.manager.as_ref().and_then(ServiceManager::next_deadline);
         let probation = self.probation.as_ref().map(Probation::next_deadline);
-        let all = [upgrade, probation, leaving, pending, manager, self.control.next_deadline()];
+        let recovery = self.recovery.as_ref().map(|it| it.next_deadline(Instant::now()));
+        let control = self.control.next_deadline();
+        let all = [upgrade, recovery, probation, leaving, pending, manager, control];
         let next = all.into_iter().flatten().min();
         let Some(next) = next else { return PollTimeout::NONE };
         // Rounded up: waking before the deadline would only mean to wait again.
-        let left = next.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
+        let left = next.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return PollTimeout::ZERO;
+        }
+        let left = left + Duration::from_millis(1);
         PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
     }
 
@@ -292,6 +336,7 @@ impl Keeper {
         self.expire_pending(now);
         self.drive_upgrade(now);
         self.drive_probation(now);
+        self.drive_recovery(now);
         for (child, deadline) in &mut self.leaving {
             if now >= *deadline {
                 warn!("generation {} has handed over but does not exit: killed", child.number);
@@ -313,7 +358,12 @@ impl Keeper {
             Some(probation) => heard_from(&mut probation.predecessor),
             None => Vec::new(),
         };
-        let messages = [heard_from(&mut self.serving), of_predecessor, of_successor].concat();
+        let of_recovering = match &mut self.recovery {
+            Some(recovery) => heard_from(&mut recovery.child),
+            None => Vec::new(),
+        };
+        let of_serving = heard_from(&mut self.serving);
+        let messages = [of_serving, of_predecessor, of_successor, of_recovering].concat();
         let any = !messages.is_empty();
         for (speaker, message) in messages {
             self.on_message(speaker, message);
@@ -330,6 +380,8 @@ impl Keeper {
             self.on_message_of_predecessor(message);
         } else if self.is_part_of_upgrade(speaker) {
             self.on_message_of_successor(message);
+        } else if self.is_recovering(speaker) {
+            self.on_message_of_recovering(message);
         }
     }
 
@@ -366,6 +418,7 @@ impl Keeper {
         let addresses = said.addresses.join(", ");
         self.serving.profile = said.into();
         self.ready = true;
+        self.deaths.begun(Instant::now());
         let directory = self.settings.runtime_dir.clone();
         if let Err(error) = self.control.publish(&directory) {
             error!("cannot put the control socket into {}: {error}", directory.display());
@@ -416,52 +469,19 @@ impl Keeper {
     }
 
     fn on_exit(&mut self, pid: Pid, ending: Ending) {
+        self.deaths.explain(pid, ending);
         if pid == self.serving.pid {
             self.on_exit_of_serving(ending);
         } else if self.is_standing_by(pid) {
             self.on_exit_of_predecessor(ending);
         } else if self.is_part_of_upgrade(pid) {
             self.on_exit_in_upgrade(ending);
+        } else if self.is_recovering(pid) {
+            self.on_exit_in_recovery(ending);
         } else if let Some(at) = self.leaving.iter().position(|(child, _)| child.pid == pid) {
             let (child, _) = self.leaving.swap_remove(at);
             info!("generation {} {ending}", child.number);
         }
-    }
-
-    /// The generation that serves has ended. Surviving that, by a new generation on the same arena,
-    /// starts here.
-    fn on_exit_of_serving(&mut self, ending: Ending) {
-        self.lost = Some(ending);
-        // It may have handed over before it ended: its successor will tell, or not make it either.
-        let handing_over = matches!(self.upgrade, Some(Upgrade { step: Step::Handover(_), .. }));
-        if !handing_over && !self.await_return(ending) {
-            self.on_loss(ending);
-        }
-    }
-
-    fn on_loss(&mut self, ending: Ending) {
-        self.abandon_probation(ending);
-        let number = self.serving.number;
-        let code = if self.serving.stopping {
-            info!("generation {number} {ending}: the keeper exits too");
-            ending.code()
-        } else if self.stopped_as_asked(ending) {
-            info!("generation {number} {ending}");
-            0
-        } else {
-            match self.ready {
-                true => error!("generation {number} {ending}: nobody serves any more"),
-                false => error!("generation {number} {ending} before it was ready"),
-            }
-            ending.code().max(1)
-        };
-        self.exit = self.exit.or(Some(code));
-    }
-
-    /// Whoever asked it to stop by a signal got what was wanted, said or unsaid.
-    fn stopped_as_asked(&self, ending: Ending) -> bool {
-        self.stopping.is_some()
-            && matches!(ending, Ending::Signal(Signal::SIGTERM) | Ending::Exit(0))
     }
 
     /// Has the serving generation exit cleanly. During a freeze it is not yet clear who that is:
@@ -506,6 +526,9 @@ impl Keeper {
         }
         if let Some(probation) = &self.probation {
             process::signal_child(probation.predecessor.pid, Signal::SIGKILL);
+        }
+        if let Some(recovery) = &self.recovery {
+            process::signal_child(recovery.child.pid, Signal::SIGKILL);
         }
         for (child, _) in &self.leaving {
             process::signal_child(child.pid, Signal::SIGKILL);

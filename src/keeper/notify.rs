@@ -277,15 +277,18 @@ impl Keeper {
         }
         let upgrade = self.upgrade.as_ref().filter(|upgrade| !upgrade.is_dry_run());
         let phase = if upgrade.is_some() { Phase::Upgrading } else { Phase::Serving };
-        let what_else = match (upgrade, self.standing_by(), self.history.last()) {
-            (Some(upgrade), ..) => format!("; upgrading: {}", upgrade.phase.name()),
-            (None, Some(number), _) => format!("; generation {number} stands by"),
-            (None, None, Some(last)) if !last.succeeded => {
-                format!("; the last upgrade failed: {}", last.result)
-            }
-            _ => String::new(),
+        let what_else = match upgrade {
+            Some(upgrade) => format!("; upgrading: {}", upgrade.phase.name()),
+            None => self.what_upgrades_left(),
         };
         Some(Condition { phase, status: self.who_serves() + &what_else })
+    }
+
+    fn what_upgrades_left(&self) -> String {
+        let standing_by = self.standing_by().map(|it| format!("; generation {it} stands by"));
+        let failed = self.history.last().filter(|last| !last.succeeded);
+        let failed = failed.map(|last| format!("; the last upgrade failed: {}", last.result));
+        standing_by.unwrap_or_default() + &failed.unwrap_or_default()
     }
 
     fn who_serves(&self) -> String {

@@ -234,6 +234,7 @@ impl Keeper {
             _ => bounded(said.reason),
         };
         let successor = std::mem::replace(&mut self.serving, probation.predecessor);
+        self.deaths.begun(Instant::now());
         let (number, was_stopping) = (self.serving.number, successor.stopping);
         warn!("upgrade rolled back: generation {number} serves again: {reason}");
         if self.lost.take().is_none() {

@@ -1,8 +1,8 @@
 //! Binaries and the processes made from them.
 //!
 //! A binary is opened once and every later step goes through that descriptor, so what was examined
-//! is what runs, even if the file at the path is replaced meanwhile. The keeper is single-threaded
-//! and the only one that reaps its children: a pid that it has not reaped cannot be anybody else's,
+//! is what runs, even if the file at the path is replaced meanwhile. One thread of the keeper
+//! starts and reaps its children: a pid that it has not reaped cannot be anybody else's,
 //! so signals by pid hit the right process.
 
 use std::fs::{File, Metadata, OpenOptions};
@@ -182,7 +182,7 @@ impl Binary {
         for name in PRIVATE_ENVIRONMENT {
             command.env_remove(name);
         }
-        // SAFETY: runs between fork and exec in a child of a single-threaded process; calls only
+        // SAFETY: runs between fork and exec in the child; calls only
         // async-signal-safe functions and does not allocate.
         unsafe { command.pre_exec(|| Ok(signals::reset_in_child()?)) };
         command
@@ -311,6 +311,8 @@ pub enum Ending {
     Exit(i32),
     /// A signal killed it.
     Signal(Signal),
+    /// Its executor is gone; how it ended will be known when it is reaped.
+    Executor,
 }
 
 impl Ending {
@@ -319,6 +321,7 @@ impl Ending {
         match self {
             Self::Exit(code) => u8::try_from(code & 0xff).unwrap_or(u8::MAX),
             Self::Signal(signal) => u8::try_from(128 + signal as i32).unwrap_or(u8::MAX),
+            Self::Executor => u8::MAX,
         }
     }
 }
@@ -328,6 +331,7 @@ impl std::fmt::Display for Ending {
         match self {
             Self::Exit(code) => write!(out, "exited with code {code}"),
             Self::Signal(signal) => write!(out, "was killed by {signal}"),
+            Self::Executor => out.write_str("has died"),
         }
     }
 }

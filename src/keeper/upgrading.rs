@@ -7,6 +7,7 @@
 
 use std::os::fd::AsFd;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use handoff::keeper_channel::{
@@ -77,7 +78,7 @@ pub struct Attempt {
 #[derive(Debug)]
 pub struct Upgrade {
     attempt: Attempt,
-    binary: Binary,
+    binary: Rc<Binary>,
     /// What the new binary said of itself.
     identity: Option<Identity>,
     /// How far it is, as far as the keeper has been told.
@@ -160,6 +161,7 @@ impl Keeper {
                     self.release_predecessor();
                 }
                 let (phase, step) = (Phase::Preflight, Step::Preflight(running));
+                let binary = Rc::new(binary);
                 self.upgrade = Some(Upgrade { attempt, binary, identity: None, phase, step });
             }
             Err(reason) => {
@@ -275,12 +277,13 @@ impl Keeper {
     /// Starts the successor and introduces the two to each other.
     fn start_successor(&mut self) -> Result<(), String> {
         let Some(upgrade) = &mut self.upgrade else { return Ok(()) };
+        let generation = self.serving.number + 1;
+        let holding = self.holding.open(generation)?;
         let (link, other) = Link::pair().map_err(|error| error.to_string())?;
         let (pid, end) =
             process::spawn_generation(&upgrade.binary).map_err(|error| error.to_string())?;
-        let generation = self.serving.number + 1;
         // From here on a failure finds the successor where it will be killed and reaped.
-        upgrade.step = Step::Handover(Child::new(pid, generation, end));
+        upgrade.step = Step::Handover(Child::new(pid, generation, end, upgrade.binary.clone()));
         let Step::Handover(successor) = &upgrade.step else { return Ok(()) };
         let attempt = &upgrade.attempt;
         let left = attempt.deadline.saturating_duration_since(Instant::now());
@@ -293,8 +296,10 @@ impl Keeper {
             deadline_ms,
             settings: self.settings_json.clone(),
         };
+        let hold = channel::Hold { generation };
         successor
             .send(succeed, Some(other.as_fd()))
+            .and_then(|()| successor.send(hold, Some(holding.as_fd())))
             .map_err(|error| format!("cannot talk to the successor: {error}"))?;
         let successor_pid = pid_number(pid);
         let hand_over =
@@ -371,6 +376,7 @@ impl Keeper {
         };
         successor.profile = said.into();
         let predecessor = std::mem::replace(&mut self.serving, successor);
+        self.deaths.begun(Instant::now());
         self.abandon_pending();
         let waits = upgrade.attempt.wait_probation && !probation.is_zero();
         let (at_once, at_the_end) = match waits {

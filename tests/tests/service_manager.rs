@@ -3,6 +3,7 @@
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use hotredis_tests::binaries::two_builds;
@@ -163,8 +164,23 @@ fn a_death_is_told_with_its_reason() {
     let manager = Manager::at_a_path();
     let server = Setup::hotredis().environment("NOTIFY_SOCKET", &manager.name).start();
     manager.expect("READY=1", "");
+    let (first, _) = server.serving();
     kill(Pid::from_raw(generation_pid(&server) as i32), Signal::SIGKILL).unwrap();
-    manager.expect("STOPPING=1", "generation 1 was killed by SIGKILL");
+    while server.serving().0 == first {}
+    // Each as soon as it is there: at last the keeper gives up.
+    let told = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let end = Instant::now() + PATIENCE;
+            while !told.load(Ordering::Relaxed) && Instant::now() < end {
+                for generation in descendants(server.pid()) {
+                    let _ = kill(Pid::from_raw(generation as i32), Signal::SIGABRT);
+                }
+            }
+        });
+        manager.expect("STOPPING=1", "was killed by SIGABRT");
+        told.store(true, Ordering::Relaxed);
+    });
     server.abandon();
 }
 

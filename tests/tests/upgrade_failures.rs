@@ -51,6 +51,8 @@ fn who_has_to_serve(point: &str, failure: &str) -> Option<Side> {
         return (point == "predecessor.standby").then_some(Side::Successor);
     }
     match point {
+        // After the offer it is for the successor to take it, if that has heard of it.
+        "predecessor.offer" if gone => None,
         "predecessor.offered" if gone => Some(Side::Successor),
         "predecessor.standby" => Some(Side::Successor),
         _ if gone => Some(Side::Predecessor),
@@ -174,11 +176,11 @@ impl Trial {
         upgrade_once(&self.server, &binaries::two_builds()[self.turn % 2])
     }
 
-    /// Waits until one generation is left, and nothing of another.
+    /// Waits until one generation is left, which serves, and nothing of another.
     #[track_caller]
     fn settle(&self, what: &str) {
         let end = Instant::now() + PATIENCE;
-        while descendants(self.server.pid()).len() != 1 {
+        while descendants(self.server.pid()) != [self.server.serving().1] {
             assert!(Instant::now() < end, "{what}: {:?} are left", descendants(self.server.pid()));
             thread::sleep(Duration::from_millis(2));
         }
@@ -273,18 +275,19 @@ impl Footprint {
     fn of(server: &Server) -> Self {
         let generation = descendants(server.pid())[0];
         Self {
-            keeper_descriptors: descriptors(server.pid(), false),
-            // Those of clients that come and go are not the upgrade's.
-            generation_descriptors: descriptors(generation, true),
+            // Those of clients that come and go are not the upgrade's, and the keeper holds them too.
+            keeper_descriptors: descriptors(server.pid()),
+            generation_descriptors: descriptors(generation),
             files: files(server.dir()),
         }
     }
 }
 
-fn descriptors(pid: u32, without_sockets: bool) -> usize {
+/// Those that are no sockets.
+fn descriptors(pid: u32) -> usize {
     let entries = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
     let targets = entries.flatten().filter_map(|entry| fs::read_link(entry.path()).ok());
-    targets.filter(|to| !(without_sockets && to.to_string_lossy().starts_with("socket:"))).count()
+    targets.filter(|to| !to.to_string_lossy().starts_with("socket:")).count()
 }
 
 fn files(dir: &Path) -> Vec<PathBuf> {
@@ -330,6 +333,20 @@ fn a_predecessor_that_misbehaves_while_it_serves() {
         "predecessor.offered",
     ];
     play_all(&points, SURVIVED);
+}
+
+/// The keeper starts another generation on the arena, and the next upgrade works.
+#[test]
+fn a_predecessor_that_dies_while_it_serves() {
+    let points = [
+        "predecessor.hello",
+        "predecessor.arena",
+        "predecessor.listeners",
+        "predecessor.sockets",
+        "predecessor.freeze",
+        "predecessor.offer",
+    ];
+    play_all(&points, DEATHS);
 }
 
 /// Nobody is served while it is held up, whatever runs besides; nothing is lost for that.

@@ -35,6 +35,30 @@ pub struct Succeed {
     pub settings: String,
 }
 
+/// First message to a generation that is started because the one before has died, with its end of the
+/// link to the keeper, which gives what it holds: take over, and roll back what was left unfinished.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Recover {
+    /// Number of this recovery; every message about it names it.
+    pub recovery: u64,
+    /// Number of the generation that the receiver will be.
+    pub generation: u64,
+    /// Process id of the keeper.
+    pub keeper_pid: u32,
+    /// Milliseconds from now until the keeper gives up and kills the receiver.
+    pub deadline_ms: u64,
+    /// As in [`Succeed`].
+    pub settings: String,
+}
+
+/// Second message to every generation, with its end of the holding link: over it the keeper is told of
+/// every descriptor that has to outlive the generation.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// Number of the generation.
+    pub generation: u64,
+}
+
 /// To the serving generation, with its end of the link: hand over to the successor at the other
 /// end.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
@@ -401,6 +425,8 @@ direction! {
         10 => Probation,
         11 => GoBack,
         12 => TakeBack,
+        13 => Recover + descriptor,
+        14 => Hold + descriptor,
     }
 }
 

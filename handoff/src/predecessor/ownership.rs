@@ -168,6 +168,10 @@ impl Predecessor {
     /// anybody else is left alone.
     pub(super) fn abort(&mut self, host: &mut dyn PredecessorHost, reason: HandoffError) -> Status {
         let phase = self.phase();
+        if self.telling {
+            // Nothing was given, and nothing is to be had back.
+            return self.fail(reason, phase, Recovery::Resume);
+        }
         let offered = matches!(self.state, State::Offered | State::Taken);
         let owner = OwnerWord::new(host.owner_word());
         // If the withdrawal loses its race, the word has its final say.

@@ -38,7 +38,9 @@ impl Predecessor {
         let sequence = self.window.next_sequence();
         let message = Message::Arena(Arena { sequence, payload: parcel.payload });
         if self.try_send(&message, &parcel.fds)? {
-            here("predecessor.arena", &self.link);
+            if !self.telling {
+                here("predecessor.arena", &self.link);
+            }
             self.window.sent(parcel.fds.len());
             self.state = State::SendListeners;
             self.wake = Wake::Now;
@@ -60,7 +62,9 @@ impl Predecessor {
         let sequence = self.window.next_sequence();
         let message = Message::Listeners(Listeners { sequence, descriptions });
         if self.try_send(&message, &fds)? {
-            here("predecessor.listeners", &self.link);
+            if !self.telling {
+                here("predecessor.listeners", &self.link);
+            }
             self.window.sent(fds.len());
             self.listeners = fds.len() as u32;
             self.state = State::SendSockets;
@@ -151,6 +155,10 @@ impl Predecessor {
         let done = PrecopyDone { set: self.ledger.told(), listeners: self.listeners };
         if !self.try_send(&Message::PrecopyDone(done), &[])? {
             return Ok(Sent::Blocked);
+        }
+        if self.telling {
+            self.has_told();
+            return Ok(Sent::Yes);
         }
         here("predecessor.sockets", &self.link);
         self.enter(State::Prepare { ready: None }, self.limits.ready);

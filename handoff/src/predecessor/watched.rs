@@ -20,7 +20,7 @@ use crate::standby::Standby;
 const GIVE_BACK: Duration = Duration::from_secs(1);
 
 /// For the news of one tick. It is bounded by what a tick can accept and close.
-const WHOLE_TICK: Duration = Duration::from_millis(10);
+pub(super) const WHOLE_TICK: Duration = Duration::from_millis(10);
 
 /// For room in the link for the word that this side stops.
 const STOPPING_PATIENCE: Duration = Duration::from_millis(100);

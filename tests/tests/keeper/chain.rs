@@ -73,8 +73,8 @@ fn a_generation_inherits_only_what_it_needs() {
     let place = Place::new("inherits");
     let server = place.start("");
     let generation = generation_pid(&server.status());
-    // stdin, stdout, stderr and the keeper's channel.
-    assert_eq!(descriptors(generation), 4);
+    // stdin, stdout, stderr, the keeper's channel, and the link over which it is told of descriptors.
+    assert_eq!(descriptors(generation), 5);
     let found = inheritance(generation);
     assert!(found.status.contains(&"SigBlk:\t0000000000000000".into()), "{:?}", found.status);
     assert!(found.status.contains(&"Name:\thotredis".into()), "{:?}", found.status);

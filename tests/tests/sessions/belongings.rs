@@ -20,11 +20,12 @@ const USED_SLACK: u64 = 64 << 10;
 /// Clients that are handed from process to process.
 const CLIENTS: usize = 41;
 
-/// Sockets of a generation that is alone: beside the clients', two listeners and the keeper's channel.
-const SOCKETS: usize = CLIENTS + 3;
+/// Sockets of a generation that is alone: beside the clients', two listeners, the keeper's channel and the
+/// link over which the keeper is told of them.
+const SOCKETS: usize = CLIENTS + 4;
 
-/// Sockets of the keeper: its end of that channel, and the control socket.
-const SOCKETS_OF_KEEPER: usize = 2;
+/// Sockets of the keeper: the same, held for the case that the generation dies, and the control socket.
+const SOCKETS_OF_KEEPER: usize = SOCKETS + 1;
 
 /// What a process has, by name.
 #[derive(Debug, PartialEq, Eq)]

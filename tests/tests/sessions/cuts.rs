@@ -84,6 +84,7 @@ impl Cuts {
         run.cut_once(self.stride, None);
         run.cut_once(self.stride, Some(Return::Told));
         run.cut_once(self.stride, Some(Return::Killed));
+        run.cut_once(self.stride, Some(Return::Replaced));
         run.cut_at_every_line();
         run.while_upgrades_run();
         run.stage.finish();
@@ -157,9 +158,11 @@ impl<'p> Run<'p> {
     /// One performance for each point, cut there: all of them by the same upgrade, or by the same return to
     /// the generation before. Within requests each point has one transport, and all others both.
     fn cut_once(&mut self, stride: usize, back: Option<Return>) {
-        if back.is_some() {
+        match back {
+            // After the return before this nobody stands by.
+            None | Some(Return::Replaced) => {}
             // Those to whom this happens connect behind it.
-            self.upgrade();
+            Some(_) => self.upgrade(),
         }
         let mut waiting = Vec::new();
         for play in 0..self.plays.len() {

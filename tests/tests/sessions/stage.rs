@@ -55,18 +55,19 @@ impl Stage {
         control
     }
 
-    /// Has the predecessor, which stands by, serve again: it is told so, or finds its successor killed.
+    /// Has the predecessor, which stands by, serve again: it is told so, or finds its successor killed. Or,
+    /// if nobody stands by, has another generation take the place of one that is killed.
     pub fn go_back(&self, how: Return) {
         match how {
             Return::Told => {
                 let output = self.server.cli(&["rollback"]);
                 assert!(output.status.success(), "{output:?}");
             }
-            Return::Killed => {
+            Return::Killed | Return::Replaced => {
                 let killed = self.signal_serving(Signal::SIGKILL);
                 let deadline = Instant::now() + PATIENCE;
                 while self.serving() == killed {
-                    assert!(Instant::now() < deadline, "the predecessor does not serve");
+                    assert!(Instant::now() < deadline, "nobody serves in its place");
                 }
             }
         }
@@ -103,6 +104,8 @@ pub enum Return {
     Told,
     /// By the death of its successor.
     Killed,
+    /// It does not: it has left, and a new generation takes the place of the one that dies.
+    Replaced,
 }
 
 /// Waits until the server has so many clients.

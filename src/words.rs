@@ -1,9 +1,11 @@
 //! The header's words as the handoff uses them.
 
+use std::fs::File;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use handoff::host::SharedWords;
 use handoff::owner::Generation;
+use shm::OpenError;
 use shm::header::{EXECUTOR_LOCKS, IN_FLIGHT, OWNER_WORD, USER_WORDS, Words};
 
 /// Word: when the generation that serves ended its last tick, `CLOCK_MONOTONIC` in nanoseconds.
@@ -14,6 +16,14 @@ const TICKED: usize = USER_WORDS;
 pub struct HandoffWords(pub &'static Words);
 
 impl HandoffWords {
+    /// Those of the arena in that file, without the rest of it.
+    ///
+    /// # Errors
+    /// If it is no arena.
+    pub fn map(arena: &File) -> Result<HandoffWords, OpenError> {
+        Words::map(arena).map(HandoffWords)
+    }
+
     /// The owner word.
     pub fn owner(self) -> &'static AtomicU64 {
         self.0.word(OWNER_WORD)

@@ -1,0 +1,163 @@
+//! What a keeper holds for the generations that serve: duplicates of the arena, the listeners and every
+//! client socket, so that all of them outlive a death.
+//!
+//! A generation [tells](crate::predecessor::Predecessor::telling) over a link of its own, in the
+//! messages of the handoff. Links of several generations may be read in any order, because
+//! sockets are known by their cookies, which are never used again, and not by their slots.
+
+use std::collections::{HashMap, HashSet};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use crate::error::{HandoffError, Phase};
+use crate::fds::MAX_FDS_PER_MESSAGE;
+use crate::held::verify_socket;
+use crate::link::{Link, Received};
+use crate::message::{Closed, Message, Sockets, Ticket};
+use crate::reason::{unexpected, violation};
+use crate::rlimit::{DESCRIPTOR_RESERVE, ensure_descriptor_limit};
+
+/// Messages taken from one link in one call.
+const MESSAGES_PER_CALL: usize = 256;
+
+/// A connection's socket.
+#[derive(Debug)]
+struct Socket {
+    slot: u32,
+    fd: OwnedFd,
+    /// The round of telling in which it was told last.
+    round: u64,
+}
+
+/// The descriptors of a server.
+#[derive(Debug, Default)]
+pub struct Custody {
+    arena: Vec<OwnedFd>,
+    listeners: Vec<(Vec<u8>, OwnedFd)>,
+    /// By cookie.
+    sockets: HashMap<u64, Socket>,
+    /// Cookies of connections that were closed before anybody had told of them.
+    closed_untold: HashSet<u64>,
+    /// A generation that tells everything begins a new round.
+    round: u64,
+    /// How many descriptors this process is known to be allowed.
+    allowed: u64,
+}
+
+impl Custody {
+    /// Reads what a generation has told, a bounded number of messages. Returns whether there may be
+    /// more.
+    ///
+    /// # Errors
+    /// A [`HandoffError`] if the link has ended or something makes no sense: nothing more is to be
+    /// had from it. What was held before still is.
+    pub fn receive(&mut self, link: &mut Link) -> Result<bool, HandoffError> {
+        for _ in 0..MESSAGES_PER_CALL {
+            self.make_room();
+            match link.receive() {
+                Ok(Some(received)) => self.take(received)?,
+                Ok(None) => return Ok(false),
+                Err(source) => return Err(HandoffError::Link { phase: Phase::Custody, source }),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Raises the limit of open descriptors before it is reached; what does not arrive for want of
+    /// them is seen on receipt.
+    fn make_room(&mut self) {
+        let needed =
+            self.sockets.len() as u64 + 4 * MAX_FDS_PER_MESSAGE as u64 + DESCRIPTOR_RESERVE;
+        if needed > self.allowed {
+            let allowed =
+                ensure_descriptor_limit(2 * needed).or_else(|_| ensure_descriptor_limit(needed));
+            self.allowed = allowed.unwrap_or(self.allowed);
+        }
+    }
+
+    fn take(&mut self, Received { message, fds }: Received) -> Result<(), HandoffError> {
+        match message {
+            Message::Arena(_) => {
+                self.round += 1;
+                self.arena = fds;
+            }
+            Message::Listeners(listeners) if listeners.descriptions.len() == fds.len() => {
+                self.listeners = listeners.descriptions.into_iter().zip(fds).collect();
+            }
+            Message::Sockets(Sockets { tickets, .. }) if tickets.len() == fds.len() => {
+                for (ticket, fd) in tickets.into_iter().zip(fds) {
+                    self.hold(ticket, fd)?;
+                }
+            }
+            Message::Closed(Closed { tickets, .. }) => {
+                for Ticket { cookie, .. } in tickets {
+                    if self.sockets.remove(&cookie).is_none() {
+                        self.closed_untold.insert(cookie);
+                    }
+                }
+            }
+            Message::PrecopyDone(_) => self.end_round(),
+            other @ (Message::Listeners(_) | Message::Sockets(_)) => {
+                let what = format!("{} with {} descriptors", other.name(), fds.len());
+                return Err(violation(Phase::Custody, what));
+            }
+            other => return Err(unexpected(Phase::Custody, &other)),
+        }
+        Ok(())
+    }
+
+    fn hold(&mut self, ticket: Ticket, fd: OwnedFd) -> Result<(), HandoffError> {
+        let Ticket { slot, cookie } = ticket;
+        verify_socket(ticket, fd.as_fd()).map_err(|what| HandoffError::Socket { slot, what })?;
+        if !self.closed_untold.remove(&cookie) {
+            self.sockets.insert(cookie, Socket { slot, fd, round: self.round });
+        }
+        Ok(())
+    }
+
+    /// Everything was told: what was not has closed unheard.
+    fn end_round(&mut self) {
+        let round = self.round;
+        self.sockets.retain(|_, socket| socket.round == round);
+        self.closed_untold.clear();
+    }
+
+    /// The arena's descriptors; none before a generation serves.
+    pub fn arena(&self) -> &[OwnedFd] {
+        &self.arena
+    }
+
+    /// The listeners with their descriptions.
+    pub fn listeners(&self) -> impl Iterator<Item = (&[u8], BorrowedFd<'_>)> {
+        self.listeners.iter().map(|(description, fd)| (&description[..], fd.as_fd()))
+    }
+
+    /// How many connections there are.
+    pub fn connections(&self) -> usize {
+        self.sockets.len()
+    }
+
+    /// The connections in the order of their slots, one for each slot.
+    pub fn tickets(&self) -> Vec<Ticket> {
+        let mut all: Vec<Ticket> = self
+            .sockets
+            .iter()
+            .map(|(&cookie, socket)| Ticket { slot: socket.slot, cookie })
+            .collect();
+        all.sort_unstable_by_key(|ticket| (ticket.slot, std::cmp::Reverse(ticket.cookie)));
+        // Of two in one slot the later connection counts: the earlier has closed unheard.
+        all.dedup_by_key(|ticket| ticket.slot);
+        all
+    }
+
+    /// The socket of a connection.
+    pub fn socket(&self, ticket: Ticket) -> Option<BorrowedFd<'_>> {
+        let found = self.sockets.get(&ticket.cookie)?;
+        (found.slot == ticket.slot).then(|| found.fd.as_fd())
+    }
+
+    /// Lets go of every connection but these: the others turned out to be nobody's.
+    pub fn keep_only(&mut self, tickets: &[Ticket]) {
+        let kept: HashSet<u64> = tickets.iter().map(|ticket| ticket.cookie).collect();
+        self.sockets.retain(|cookie, _| kept.contains(cookie));
+    }
+}

@@ -1,0 +1,92 @@
+//! The generation that serves has died, or exited: who serves next, if anybody.
+
+use handoff::owner::Generation;
+use nix::sys::signal::Signal;
+use tracing::{error, info};
+
+use super::Keeper;
+use super::process::{self, Ending};
+use super::upgrading::{Step, Upgrade};
+
+impl Keeper {
+    /// The generation that serves has ended.
+    pub(super) fn on_exit_of_serving(&mut self, ending: Ending) {
+        self.lost = Some(ending);
+        // It may have handed over before it ended: its successor will tell, or not make it either.
+        let handing_over = matches!(self.upgrade, Some(Upgrade { step: Step::Handover(_), .. }));
+        if !handing_over && !self.await_return(ending) {
+            self.on_loss(ending);
+        }
+    }
+
+    /// An executor is gone, and with it what its process was there for.
+    pub(super) fn on_deaths(&mut self) {
+        while let Some(number) = self.watcher.next() {
+            let alone = self.upgrade.is_none() && self.probation.is_none();
+            if number != self.serving.number || self.lost.is_some() || !alone {
+                // Whoever is concerned notices for itself.
+                continue;
+            }
+            self.on_messages();
+            if self.stopping.is_none() && !self.serving.stopping {
+                // Whatever of it is left is not to wake up again.
+                process::signal_child(self.serving.pid, Signal::SIGKILL);
+                self.on_exit_of_serving(Ending::Executor);
+            }
+        }
+    }
+
+    /// Has the death of the generation that serves noticed, as soon as its arena is known.
+    pub(super) fn watch_serving(&mut self) {
+        let number = self.serving.number;
+        if !self.ready || self.lost.is_some() || self.watched == Some(number) {
+            return;
+        }
+        let generation = u32::try_from(number).ok().and_then(Generation::new);
+        if let (Ok(words), Some(generation)) = (self.holding.words(), generation) {
+            self.watcher.watch(words, generation);
+            self.watched = Some(number);
+        }
+    }
+
+    /// Nobody serves, and nobody will unless another generation is started.
+    pub(super) fn on_loss(&mut self, ending: Ending) {
+        if self.recovery.is_some() || self.owner_is_open() {
+            return;
+        }
+        self.abandon_probation(ending);
+        if self.ready && self.stopping.is_none() && !self.serving.stopping {
+            match self.begin_recovery(ending) {
+                Ok(()) => return,
+                // It is tried once more, and the reason told, when it is known how it ended.
+                Err(_) if ending == Ending::Executor => return,
+                Err(reason) => error!("cannot start another generation: {reason}"),
+            }
+        }
+        self.give_up(ending);
+    }
+
+    fn give_up(&mut self, ending: Ending) {
+        let number = self.serving.number;
+        let code = if self.serving.stopping {
+            info!("generation {number} {ending}: the keeper exits too");
+            ending.code()
+        } else if self.stopped_as_asked(ending) {
+            info!("generation {number} {ending}");
+            0
+        } else {
+            match self.ready {
+                true => error!("generation {number} {ending}: nobody serves any more"),
+                false => error!("generation {number} {ending} before it was ready"),
+            }
+            ending.code().max(1)
+        };
+        self.exit = self.exit.or(Some(code));
+    }
+
+    /// Whoever asked it to stop by a signal got what was wanted, said or unsaid.
+    pub(super) fn stopped_as_asked(&self, ending: Ending) -> bool {
+        self.stopping.is_some()
+            && matches!(ending, Ending::Signal(Signal::SIGTERM) | Ending::Exit(0))
+    }
+}

@@ -1,0 +1,372 @@
+//! After a death: a new generation of the same binary gets what the keeper holds, by the steps of an
+//! upgrade.
+//!
+//! `docs/recovery.md` has the steps, and why nothing is lost by them.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::time::{Duration, Instant};
+
+use handoff::custody::Custody;
+use handoff::error::HostError;
+use handoff::fence::{Fenced, ProcessHandle, Untouchable};
+use handoff::host::{
+    MAX_PAYLOAD_BYTES, Parcel, PredecessorHost, Quiesced, SharedWords, Status, Wake,
+};
+use handoff::keeper_channel::{self as channel, GenerationToKeeper, Serving};
+use handoff::link::Link;
+use handoff::message::{Hello, Identity, Ticket};
+use handoff::owner::{Generation, Owner, OwnerWord};
+use handoff::predecessor::{Predecessor, PredecessorLimits};
+use nix::poll::{PollFd, PollFlags};
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+use tracing::{error, info, warn};
+
+use super::child::Child;
+use super::process::{self, Ending, pid_number};
+use super::upgrading::{Step, Upgrade};
+use super::{Keeper, LEAVING_PATIENCE};
+use crate::words::HandoffWords;
+
+/// Deaths in a row after which the keeper gives up.
+const MAX_DEATHS: u32 = 5;
+
+/// A generation that has served for so long begins a new row: it did not die at once.
+const WELL_AFTER: Duration = Duration::from_millis(250);
+
+/// How long a new generation may take until it serves: what the one before left unfinished may be long.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What the payload of OFFER says: the keeper knows of every connection, since it gives them.
+const TOLD: [u8; 1] = [1];
+
+/// Deaths of generations that served, or were to.
+#[derive(Debug, Default)]
+pub struct Deaths {
+    /// Since one has served for a while.
+    in_a_row: u32,
+    /// Since when the present one serves, or is to; `None` if it is the first.
+    serving_since: Option<Instant>,
+    /// It has served.
+    served: bool,
+    /// A process that had served, was counted, and has not been reaped.
+    unexplained: Option<Pid>,
+}
+
+impl Deaths {
+    /// A generation serves from now on.
+    pub fn begun(&mut self, now: Instant) {
+        (self.serving_since, self.served) = (Some(now), true);
+    }
+
+    /// One more. Returns how many there are in a row. One that has served and is killed from outside,
+    /// however often, says nothing about the next.
+    fn count(&mut self, pid: Pid, ending: Ending, now: Instant) -> u32 {
+        let served_for = self.serving_since.map(|since| now - since);
+        self.serving_since = Some(now);
+        if served_for.is_none_or(|length| length >= WELL_AFTER) {
+            self.in_a_row = 0;
+        }
+        if !(self.served && ending == Ending::Signal(Signal::SIGKILL)) {
+            self.in_a_row += 1;
+        }
+        self.unexplained = (self.served && ending == Ending::Executor).then_some(pid);
+        self.served = false;
+        self.in_a_row
+    }
+
+    /// A process has been reaped: how it ended may change what its death counts for.
+    pub fn explain(&mut self, pid: Pid, ending: Ending) {
+        if self.unexplained == Some(pid) {
+            self.unexplained = None;
+            // The first fatal signal counts: the keeper's own came later.
+            let from_outside = ending == Ending::Signal(Signal::SIGKILL);
+            self.in_a_row -= u32::from(from_outside && self.in_a_row > 0);
+        }
+    }
+}
+
+/// A generation that is to serve in place of one that has died.
+pub struct Recovery {
+    /// Every message about it names this number.
+    number: u64,
+    /// The process.
+    pub child: Child,
+    /// The predecessor's part; `None` when it is played.
+    machine: Option<Predecessor>,
+    tickets: Vec<Ticket>,
+    words: HandoffWords,
+    /// When the death was noticed.
+    began: Instant,
+    deadline: Instant,
+}
+
+impl Recovery {
+    /// What is to be polled.
+    pub fn watched(&self) -> impl Iterator<Item = PollFd<'_>> {
+        let link = self.machine.as_ref().map(Predecessor::as_fd);
+        let both = [self.child.channel(), link].into_iter().flatten();
+        both.map(|fd| PollFd::new(fd, PollFlags::POLLIN))
+    }
+
+    /// When the keeper must look at it, whatever else happens.
+    pub fn next_deadline(&self, now: Instant) -> Instant {
+        match self.machine.as_ref().map(Predecessor::wake) {
+            Some(Wake::Now) => now,
+            _ => self.deadline,
+        }
+    }
+}
+
+/// What a generation has left, as its successor is given it.
+struct Estate<'a> {
+    custody: &'a Custody,
+    tickets: &'a [Ticket],
+    words: HandoffWords,
+}
+
+impl SharedWords for Estate<'_> {
+    fn owner_word(&self) -> &AtomicU64 {
+        self.words.owner()
+    }
+
+    fn executor_word(&self, generation: Generation) -> &AtomicU32 {
+        self.words.executor(generation)
+    }
+}
+
+impl PredecessorHost for Estate<'_> {
+    fn judge(&mut self, _hello: &Hello, _ours: &Identity) -> Result<(), String> {
+        // It is the same binary; and it judges for itself.
+        Ok(())
+    }
+
+    fn connections(&self) -> u32 {
+        u32::try_from(self.tickets.len()).unwrap_or(u32::MAX)
+    }
+
+    fn arena(&mut self) -> Result<Parcel<'_>, HostError> {
+        let fds = self.custody.arena().iter().map(AsFd::as_fd).collect();
+        Ok(Parcel { payload: Vec::new(), fds })
+    }
+
+    fn listeners(&mut self) -> Result<Vec<(Vec<u8>, BorrowedFd<'_>)>, HostError> {
+        debug_assert!(
+            self.custody.listeners().map(|it| it.0.len()).sum::<usize>() <= MAX_PAYLOAD_BYTES
+        );
+        let all = self.custody.listeners();
+        Ok(all.map(|(description, fd)| (description.to_vec(), fd)).collect())
+    }
+
+    fn scan_sockets<'h>(
+        &'h self,
+        from: u32,
+        max: usize,
+        out: &mut Vec<(Ticket, BorrowedFd<'h>)>,
+    ) -> Option<u32> {
+        let first = self.tickets.partition_point(|ticket| ticket.slot < from);
+        let rest = &self.tickets[first..];
+        let found = rest.iter().take(max);
+        out.extend(found.filter_map(|ticket| Some((*ticket, self.custody.socket(*ticket)?))));
+        rest.get(max).map(|next| next.slot)
+    }
+
+    fn socket(&self, ticket: Ticket) -> Option<BorrowedFd<'_>> {
+        self.custody.socket(ticket)
+    }
+
+    fn quiesce(&mut self) -> Result<Quiesced, HostError> {
+        // Nobody is left who could do anything.
+        Ok(Quiesced { last_command_ns: self.words.ticked_ns(), payload: TOLD.to_vec() })
+    }
+}
+
+impl Keeper {
+    /// Whether it is not clear yet who owns the arena: a successor that it was offered to is being killed,
+    /// and its end will be reported.
+    pub(super) fn owner_is_open(&mut self) -> bool {
+        let ending = matches!(self.upgrade, Some(Upgrade { step: Step::Ending { .. }, .. }));
+        let owner = |words: HandoffWords| OwnerWord::new(words.owner()).read();
+        ending
+            && self.holding.words().is_ok_and(|words| {
+                !matches!(owner(words), Ok(Owner::Serving(it)) if u64::from(it.get()) == self.serving.number)
+            })
+    }
+
+    /// Starts a generation in place of the one that has died. On an error nobody will serve.
+    pub(super) fn begin_recovery(&mut self, ending: Ending) -> Result<(), String> {
+        let now = Instant::now();
+        self.holding.receive();
+        let words = self.holding.words()?;
+        let deaths = self.deaths.count(self.serving.pid, ending, now);
+        if deaths > MAX_DEATHS {
+            return Err(format!(
+                "{MAX_DEATHS} generations have died one after the other, none after {WELL_AFTER:?}"
+            ));
+        }
+        let dead = self.serving.number;
+        let from = number_of(dead)?;
+        self.regain(words, from)?;
+        let tickets = self.holding.custody().tickets();
+        self.holding.custody_mut().keep_only(&tickets);
+        error!(
+            "generation {dead} {ending}: starting generation {} on its arena, with {} connections",
+            dead + 1,
+            tickets.len()
+        );
+        let number = self.number();
+        let binary = self.serving.binary.clone();
+        let (pid, end) = process::spawn_generation(&binary).map_err(|error| error.to_string())?;
+        let child = Child::new(pid, dead + 1, end, binary);
+        let machine = self.introduce(number, &child, from).inspect_err(|_| {
+            process::signal_child(pid, Signal::SIGKILL);
+        })?;
+        let (machine, deadline) = (Some(machine), now + PATIENCE);
+        self.recovery =
+            Some(Recovery { number, child, machine, tickets, words, began: now, deadline });
+        Ok(())
+    }
+
+    /// Makes the dead generation the owner of its arena, whatever it was about to hand over when it
+    /// died, and whoever has died since in taking it up.
+    fn regain(&self, words: HandoffWords, from: Generation) -> Result<(), String> {
+        let owner = OwnerWord::new(words.owner());
+        let proof = |generation: Generation| {
+            let word = words.executor(generation);
+            let reaped = Untouchable::Reaped { pid: 0 };
+            let by_exit = || Fenced::by_exit(&reaped, word, generation);
+            let gone = !self.is_alive(u64::from(generation.get()));
+            Fenced::observe(word, generation).or_else(|| gone.then(by_exit).flatten())
+        };
+        let named = match owner.read().map_err(|error| error.to_string())? {
+            Owner::Nobody => return Err("it had not begun to serve".into()),
+            Owner::Serving(generation) => [Some(generation), None],
+            Owner::Offered { from, to } => [Some(from), Some(to)],
+        };
+        let proofs: Vec<Fenced> = named.into_iter().flatten().filter_map(proof).collect();
+        let proofs: Vec<&Fenced> = proofs.iter().collect();
+        owner.retake_after_fence(&proofs, from).map(drop).map_err(|error| error.to_string())
+    }
+
+    /// Whether a child that has not been reaped is, or was to be, the generation of that number.
+    fn is_alive(&self, number: u64) -> bool {
+        let serving = (self.lost.is_none()).then_some(self.serving.number);
+        let predecessor = self.probation.as_ref().map(|it| it.predecessor.number);
+        let leaving = self.leaving.iter().map(|(child, _)| child.number);
+        let successor = self.upgrade.as_ref().map(|_| self.serving.number + 1);
+        leaving
+            .chain([serving, predecessor, successor].into_iter().flatten())
+            .any(|it| it == number)
+    }
+
+    /// Tells a new generation what it is to be, and begins to play the predecessor to it.
+    fn introduce(
+        &mut self,
+        number: u64,
+        child: &Child,
+        from: Generation,
+    ) -> Result<Predecessor, String> {
+        let text = |error: &dyn std::error::Error| error.to_string();
+        let (ours, theirs) = Link::pair().map_err(|error| text(&error))?;
+        let recover = channel::Recover {
+            recovery: number,
+            generation: child.number,
+            keeper_pid: std::process::id(),
+            deadline_ms: PATIENCE.as_millis() as u64,
+            settings: self.settings_json.clone(),
+        };
+        let holding = self.holding.open(child.number)?;
+        let hold = channel::Hold { generation: child.number };
+        child
+            .send(recover, Some(theirs.as_fd()))
+            .and_then(|()| child.send(hold, Some(holding.as_fd())))
+            .map_err(|error| text(&error))?;
+        let link = Link::new(ours).map_err(|error| text(&error))?;
+        let process = ProcessHandle::open(pid_number(child.pid)).map_err(|error| text(&error))?;
+        let limits = PredecessorLimits {
+            take: Duration::from_secs(5),
+            serving: PATIENCE,
+            ..PredecessorLimits::default()
+        };
+        let identity = self.serving.profile.identity();
+        Predecessor::new(link, Box::new(process), from, identity, limits)
+            .map_err(|error| text(&error))
+    }
+
+    /// Plays the predecessor's part on.
+    pub(super) fn drive_recovery(&mut self, now: Instant) {
+        let Some(recovery) = &mut self.recovery else { return };
+        if now >= recovery.deadline {
+            warn!("generation {} does not come to serve: killed", recovery.child.number);
+            recovery.deadline = now + PATIENCE;
+            process::signal_child(recovery.child.pid, Signal::SIGKILL);
+        }
+        let Some(machine) = &mut recovery.machine else { return };
+        let (tickets, words) = (&recovery.tickets[..], recovery.words);
+        let mut estate = Estate { custody: self.holding.custody(), tickets, words };
+        let mut status = machine.step(&mut estate);
+        if matches!(status, Status::WantFreeze) {
+            status = machine.freeze(&mut estate);
+        }
+        match status {
+            Status::Continue | Status::WantFreeze | Status::Frozen => {}
+            // It tells the keeper itself.
+            Status::Served(_) | Status::Released => recovery.machine = None,
+            Status::Failed(failure) => {
+                warn!("generation {}: {}", recovery.child.number, failure.reason);
+                recovery.machine = None;
+                // It may have gone already; what it owns then is regained.
+                process::signal_child(recovery.child.pid, Signal::SIGKILL);
+            }
+        }
+    }
+
+    pub(super) fn is_recovering(&self, pid: Pid) -> bool {
+        self.recovery.as_ref().is_some_and(|recovery| recovery.child.pid == pid)
+    }
+
+    pub(super) fn on_message_of_recovering(&mut self, message: GenerationToKeeper) {
+        match message {
+            GenerationToKeeper::Serving(said) => self.on_recovered(said),
+            GenerationToKeeper::UpgradeFailed(said) => warn!("recovery failed: {}", said.reason),
+            unexpected => warn!("the new generation sent an unexpected message: {unexpected:?}"),
+        }
+    }
+
+    fn on_recovered(&mut self, said: Serving) {
+        if self.recovery.as_ref().is_none_or(|recovery| recovery.number != said.upgrade) {
+            return;
+        }
+        let Some(Recovery { mut child, began, .. }) = self.recovery.take() else { return };
+        warn!(
+            "generation {} serves {} connections: nobody did for {} us, {} of them until the death was noticed",
+            child.number,
+            said.connections,
+            said.freeze_us,
+            said.freeze_us.saturating_sub(began.elapsed().as_micros() as u64)
+        );
+        child.profile = said.into();
+        let dead = std::mem::replace(&mut self.serving, child);
+        if self.lost.take() == Some(Ending::Executor) {
+            // It will be reaped when the kernel has taken its memory apart.
+            self.leaving.push((dead, Instant::now() + LEAVING_PATIENCE));
+        }
+        self.deaths.begun(Instant::now());
+        self.send_shutdown();
+    }
+
+    /// The new generation has died before it served.
+    pub(super) fn on_exit_in_recovery(&mut self, ending: Ending) {
+        let Some(recovery) = self.recovery.take() else { return };
+        info!("generation {} {ending} before it served", recovery.child.number);
+        self.on_loss(self.lost.unwrap_or(ending));
+    }
+}
+
+fn number_of(generation: u64) -> Result<Generation, String> {
+    u32::try_from(generation)
+        .ok()
+        .and_then(Generation::new)
+        .ok_or_else(|| format!("{generation} is no number of a generation"))
+}
