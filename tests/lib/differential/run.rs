@@ -118,6 +118,8 @@ pub struct Pair {
     pub(super) builds: Vec<PathBuf>,
     /// The candidate's generation that is about to be killed.
     pub(super) dying: Option<Dying>,
+    /// One has been killed.
+    pub(super) killed: bool,
     pub(super) tally: Tally,
     /// What was tried with success, as far as it can be told.
     coverage: Coverage,
@@ -155,6 +157,7 @@ impl Pair {
             candidate: None,
             builds: Vec::new(),
             dying: None,
+            killed: false,
             tally: Tally::default(),
             coverage: Coverage::default(),
             sent: 0,
@@ -493,7 +496,7 @@ impl Pair {
         let (oracle, candidate) = self.sides();
         let theirs = state(oracle).map_err(|e| failed(REFERENCE, oracle, &e))?;
         let ours = state(candidate).map_err(|e| failed("the candidate", candidate, &e))?;
-        differences(&theirs, &ours).map_or(Ok(()), Err)?;
+        differences(&theirs, &ours, self.killed).map_or(Ok(()), Err)?;
         theirs.encodings().for_each(|name| self.coverage.note_encoding(name));
         self.remove_expired()
     }

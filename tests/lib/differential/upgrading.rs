@@ -68,6 +68,7 @@ impl Pair {
                     // It is its keeper's to reap: the pid cannot be another's.
                     let _ = kill(Pid::from_raw(pid as i32), Signal::SIGKILL);
                 });
+                self.killed = true;
                 self.dying = Some(Dying { killer, before: generation - 1 });
                 Ok(())
             }
