@@ -44,3 +44,17 @@ pub struct Succession {
     /// Over which the keeper is told of descriptors.
     pub holding: OwnedFd,
 }
+
+/// What OFFER's payload says if the keeper knows of every descriptor.
+const TOLD: u8 = 1;
+
+/// The payload of OFFER: whether the keeper knows of every descriptor that is given, or has to be told
+/// anew.
+pub fn offer_payload(told: bool) -> Vec<u8> {
+    vec![if told { TOLD } else { 0 }]
+}
+
+/// Whether a payload of OFFER says that the keeper knows of everything.
+pub fn was_told(payload: &[u8]) -> bool {
+    payload == [TOLD]
+}

@@ -84,10 +84,14 @@ fn run_out_of_memory() -> nix::Result<()> {
 
 #[cfg(debug_assertions)]
 fn after_the_shortage(end: impl FnOnce() + Send + 'static) {
+    let (started, start) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
+        let _ = started.send(());
         std::thread::sleep(SHORTAGE);
         end();
     });
+    // A thread that begins needs memory itself.
+    let _ = start.recv();
 }
 
 #[cfg(debug_assertions)]

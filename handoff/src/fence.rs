@@ -304,20 +304,14 @@ impl OtherProcess for ProcessHandle {
 #[derive(Debug, Clone, Copy)]
 pub enum Untouchable {
     /// It has been reaped.
-    Reaped {
-        /// The pid that it had.
-        pid: u32,
-    },
+    Reaped,
     /// It lives, and is not this side's to kill.
     Alive,
 }
 
 impl OtherProcess for Untouchable {
     fn pid(&self) -> u32 {
-        match self {
-            Self::Reaped { pid } => *pid,
-            Self::Alive => 0,
-        }
+        0
     }
 
     fn kill(&self) -> Result<(), FenceError> {
@@ -325,7 +319,7 @@ impl OtherProcess for Untouchable {
     }
 
     fn has_exited(&self) -> bool {
-        matches!(self, Self::Reaped { .. })
+        matches!(self, Self::Reaped)
     }
 }
 

@@ -407,9 +407,7 @@ impl Predecessor {
                 self.send_slice(host)?;
             }
             State::Watched => {
-                if !self.telling {
-                    here("successor.watched", &self.link);
-                }
+                self.pass("successor.watched");
                 self.send_slice(host)?;
             }
             State::Offered | State::Taken => return Ok(Status::Frozen),

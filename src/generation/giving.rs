@@ -24,10 +24,10 @@ use tracing::{error, info, warn};
 
 use super::orders::say;
 use super::serving::Generation;
-use super::telling;
 use super::watched::Lag;
 use crate::executor::Executor;
 use crate::net::Poller;
+use crate::role::offer_payload;
 use crate::root;
 use crate::util::time::monotonic_us;
 use crate::words::HandoffWords;
@@ -140,7 +140,7 @@ impl PredecessorHost for Host<'_> {
 
     fn quiesce(&mut self) -> Result<Quiesced, HostError> {
         // Between two ticks no turn is open and no transaction either: there is nothing to stop.
-        let payload = telling::payload(self.told);
+        let payload = offer_payload(self.told);
         Ok(Quiesced { last_command_ns: MonotonicClock.now_ns(), payload })
     }
 }

@@ -105,7 +105,7 @@ pub fn run(channel: GenerationEnd, role: Role) -> ExitCode {
         Role::First { generation, keeper_pid, settings, holding } => {
             match start::start(&channel, generation, keeper_pid, &settings) {
                 Ok(mut generation) => {
-                    generation.tell_keeper(Some(holding), None);
+                    generation.tell_keeper(holding, None);
                     generation.serve(channel)
                 }
                 Err(error) => {

@@ -28,11 +28,10 @@ use super::giving::Giving;
 use super::orders::say;
 use super::prefault;
 use super::serving::{EVENTS, Generation};
-use super::telling;
 use crate::config::ConfigValues;
 use crate::executor::{Buffers, Executor, State};
 use crate::net::{Connection, Listener, Poller, Ready, Socket, Source};
-use crate::role::Succession;
+use crate::role::{Succession, was_told};
 use crate::root::{HandoffState, Root};
 use crate::version;
 use crate::words::HandoffWords;
@@ -201,7 +200,7 @@ pub fn take_over(channel: &GenerationEnd, succession: Succession) -> Result<Gene
                 return Err(());
             }
         };
-    serving.tell_keeper(Some(holding), telling::was_told(&offered.payload).then_some(told));
+    serving.tell_keeper(holding, was_told(&offered.payload).then_some(told));
     let freeze = match predecessor {
         Some(predecessor) => {
             let limits = PredecessorLimits::default();

@@ -12,31 +12,14 @@ use tracing::{info, warn};
 use super::giving::Host;
 use super::serving::Generation;
 
-/// What the payload of OFFER says: the keeper knows of everything, or has to be told anew.
-const TOLD: u8 = 1;
-
-/// The payload of OFFER.
-pub(super) fn payload(told: bool) -> Vec<u8> {
-    vec![if told { TOLD } else { 0 }]
-}
-
-/// Whether a payload of OFFER says that the keeper knows of everything.
-pub(super) fn was_told(payload: &[u8]) -> bool {
-    payload == [TOLD]
-}
-
 impl Generation {
     /// Begins to tell the keeper at the other end of the link. `told` is what it has been told of by
     /// others.
-    pub(super) fn tell_keeper(&mut self, link: Option<OwnedFd>, told: Option<TicketSet>) {
-        let link = link.and_then(|link| match Link::new(link) {
-            Ok(link) => Some(link),
-            Err(error) => {
-                warn!("the keeper cannot be told of connections: {error}");
-                None
-            }
-        });
-        self.telling = link.map(|link| Predecessor::telling(link, self.number, told));
+    pub(super) fn tell_keeper(&mut self, link: OwnedFd, told: Option<TicketSet>) {
+        match Link::new(link) {
+            Ok(link) => self.telling = Some(Predecessor::telling(link, self.number, told)),
+            Err(error) => warn!("the keeper cannot be told of connections: {error}"),
+        }
     }
 
     /// Another generation has served meanwhile.

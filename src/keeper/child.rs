@@ -4,7 +4,7 @@ use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 
 use handoff::keeper_channel::{
-    ChannelError, GenerationToKeeper, KeeperEnd, KeeperToGeneration, Ready, Serving,
+    ChannelError, GenerationToKeeper, Hold, KeeperEnd, KeeperToGeneration, Ready, Serving,
 };
 use handoff::message::Identity;
 use nix::unistd::Pid;
@@ -126,6 +126,17 @@ impl Child {
             Some(descriptor) => channel.send_with(&message.into(), descriptor),
             None => channel.send(&message.into()),
         }
+    }
+
+    /// Says the first two messages: what it is to be, and over which link it tells of its descriptors.
+    pub fn begin(
+        &self,
+        first: impl Into<KeeperToGeneration>,
+        descriptor: Option<BorrowedFd<'_>>,
+        holding: BorrowedFd<'_>,
+    ) -> Result<(), ChannelError> {
+        self.send(first, descriptor)?;
+        self.send(Hold { generation: self.number }, Some(holding))
     }
 
     /// The messages that are there, a bounded number of them.

@@ -1,11 +1,11 @@
 //! The generation that serves has died, or exited: who serves next, if anybody.
 
-use handoff::owner::Generation;
 use nix::sys::signal::Signal;
 use tracing::{error, info};
 
 use super::Keeper;
 use super::process::{self, Ending};
+use super::recovery::number_of;
 use super::upgrading::{Step, Upgrade};
 
 impl Keeper {
@@ -42,8 +42,7 @@ impl Keeper {
         if !self.ready || self.lost.is_some() || self.watched == Some(number) {
             return;
         }
-        let generation = u32::try_from(number).ok().and_then(Generation::new);
-        if let (Ok(words), Some(generation)) = (self.holding.words(), generation) {
+        if let (Ok(words), Ok(generation)) = (self.holding.words(), number_of(number)) {
             self.watcher.watch(words, generation);
             self.watched = Some(number);
         }

@@ -1,10 +1,10 @@
 //! The keeper: the parent of all generations, whose pid is the one that users know.
 //!
-//! One `poll` loop in one thread (others only [wait for a death](watcher)), over signals, the control socket, the channels of at most two
-//! generations (the one that serves, and its successor or the predecessor that stands by) and the
-//! output of a preflight. Nothing in it waits: what takes time is a state with
-//! a deadline. It holds the arena, listeners and clients' sockets for the case that a generation dies,
-//! but never looks into any of them, so there is little that could make it fail.
+//! One `poll` loop in one thread (others only [wait for a death](watcher)), over signals, the control
+//! socket, the channels and holding links of generations (the one that serves, and its successor or
+//! the predecessor that stands by) and the output of a preflight. Nothing in it waits: what takes time is
+//! a state with a deadline. It holds the arena, listeners and clients' sockets for the case that a
+//! generation dies, but never looks into any of them, so there is little that could make it fail.
 
 mod child;
 mod control;
@@ -197,9 +197,7 @@ impl Keeper {
             keeper_pid: std::process::id(),
             settings: settings_json.clone(),
         };
-        let hold = channel::Hold { generation: serving.number };
-        let told = serving.send(first, None).and_then(|()| serving.send(hold, Some(link.as_fd())));
-        if let Err(error) = told {
+        if let Err(error) = serving.begin(first, None, link.as_fd()) {
             process::signal_child(pid, Signal::SIGKILL);
             return Err(error.into());
         }

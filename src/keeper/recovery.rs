@@ -10,9 +10,7 @@ use std::time::{Duration, Instant};
 use handoff::custody::Custody;
 use handoff::error::HostError;
 use handoff::fence::{Fenced, ProcessHandle, Untouchable};
-use handoff::host::{
-    MAX_PAYLOAD_BYTES, Parcel, PredecessorHost, Quiesced, SharedWords, Status, Wake,
-};
+use handoff::host::{Parcel, PredecessorHost, Quiesced, SharedWords, Status, Wake};
 use handoff::keeper_channel::{self as channel, GenerationToKeeper, Serving};
 use handoff::link::Link;
 use handoff::message::{Hello, Identity, Ticket};
@@ -27,6 +25,7 @@ use super::child::Child;
 use super::process::{self, Ending, pid_number};
 use super::upgrading::{Step, Upgrade};
 use super::{Keeper, LEAVING_PATIENCE};
+use crate::role::offer_payload;
 use crate::words::HandoffWords;
 
 /// Deaths in a row after which the keeper gives up.
@@ -37,9 +36,6 @@ const WELL_AFTER: Duration = Duration::from_millis(250);
 
 /// How long a new generation may take until it serves: what the one before left unfinished may be long.
 const PATIENCE: Duration = Duration::from_secs(120);
-
-/// What the payload of OFFER says: the keeper knows of every connection, since it gives them.
-const TOLD: [u8; 1] = [1];
 
 /// Deaths of generations that served, or were to.
 #[derive(Debug, Default)]
@@ -152,9 +148,6 @@ impl PredecessorHost for Estate<'_> {
     }
 
     fn listeners(&mut self) -> Result<Vec<(Vec<u8>, BorrowedFd<'_>)>, HostError> {
-        debug_assert!(
-            self.custody.listeners().map(|it| it.0.len()).sum::<usize>() <= MAX_PAYLOAD_BYTES
-        );
         let all = self.custody.listeners();
         Ok(all.map(|(description, fd)| (description.to_vec(), fd)).collect())
     }
@@ -177,8 +170,9 @@ impl PredecessorHost for Estate<'_> {
     }
 
     fn quiesce(&mut self) -> Result<Quiesced, HostError> {
-        // Nobody is left who could do anything.
-        Ok(Quiesced { last_command_ns: self.words.ticked_ns(), payload: TOLD.to_vec() })
+        // Nobody is left who could do anything; and the keeper knows of what it gives.
+        let payload = offer_payload(true);
+        Ok(Quiesced { last_command_ns: self.words.ticked_ns(), payload })
     }
 }
 
@@ -234,8 +228,7 @@ impl Keeper {
         let owner = OwnerWord::new(words.owner());
         let proof = |generation: Generation| {
             let word = words.executor(generation);
-            let reaped = Untouchable::Reaped { pid: 0 };
-            let by_exit = || Fenced::by_exit(&reaped, word, generation);
+            let by_exit = || Fenced::by_exit(&Untouchable::Reaped, word, generation);
             let gone = !self.is_alive(u64::from(generation.get()));
             Fenced::observe(word, generation).or_else(|| gone.then(by_exit).flatten())
         };
@@ -277,10 +270,8 @@ impl Keeper {
             settings: self.settings_json.clone(),
         };
         let holding = self.holding.open(child.number)?;
-        let hold = channel::Hold { generation: child.number };
         child
-            .send(recover, Some(theirs.as_fd()))
-            .and_then(|()| child.send(hold, Some(holding.as_fd())))
+            .begin(recover, Some(theirs.as_fd()), holding.as_fd())
             .map_err(|error| text(&error))?;
         let link = Link::new(ours).map_err(|error| text(&error))?;
         let process = ProcessHandle::open(pid_number(child.pid)).map_err(|error| text(&error))?;
@@ -364,7 +355,7 @@ impl Keeper {
     }
 }
 
-fn number_of(generation: u64) -> Result<Generation, String> {
+pub(super) fn number_of(generation: u64) -> Result<Generation, String> {
     u32::try_from(generation)
         .ok()
         .and_then(Generation::new)

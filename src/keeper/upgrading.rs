@@ -296,10 +296,8 @@ impl Keeper {
             deadline_ms,
             settings: self.settings_json.clone(),
         };
-        let hold = channel::Hold { generation };
         successor
-            .send(succeed, Some(other.as_fd()))
-            .and_then(|()| successor.send(hold, Some(holding.as_fd())))
+            .begin(succeed, Some(other.as_fd()), holding.as_fd())
             .map_err(|error| format!("cannot talk to the successor: {error}"))?;
         let successor_pid = pid_number(pid);
         let hand_over =

@@ -37,6 +37,15 @@ const SURVIVED: &[&str] = &["rubbish", "too-long", "too-many-descriptors", "no-d
 /// Deaths and hangs of a process that is needed no more, or not yet.
 const DEATHS: &[&str] = &["exit", "abort", "kill"];
 
+/// Where a predecessor comes while it serves alone.
+const BEFORE_THE_OFFER: &[&str] = &[
+    "predecessor.hello",
+    "predecessor.arena",
+    "predecessor.listeners",
+    "predecessor.sockets",
+    "predecessor.freeze",
+];
+
 /// Who serves after an upgrade.
 enum Side {
     Predecessor,
@@ -324,29 +333,13 @@ fn a_successor_that_fails_in_probation() {
 
 #[test]
 fn a_predecessor_that_misbehaves_while_it_serves() {
-    let points = [
-        "predecessor.hello",
-        "predecessor.arena",
-        "predecessor.listeners",
-        "predecessor.sockets",
-        "predecessor.freeze",
-        "predecessor.offered",
-    ];
-    play_all(&points, SURVIVED);
+    play_all(&[BEFORE_THE_OFFER, &["predecessor.offered"]].concat(), SURVIVED);
 }
 
 /// The keeper starts another generation on the arena, and the next upgrade works.
 #[test]
 fn a_predecessor_that_dies_while_it_serves() {
-    let points = [
-        "predecessor.hello",
-        "predecessor.arena",
-        "predecessor.listeners",
-        "predecessor.sockets",
-        "predecessor.freeze",
-        "predecessor.offer",
-    ];
-    play_all(&points, DEATHS);
+    play_all(&[BEFORE_THE_OFFER, &["predecessor.offer"]].concat(), DEATHS);
 }
 
 /// Nobody is served while it is held up, whatever runs besides; nothing is lost for that.
@@ -354,17 +347,8 @@ fn a_predecessor_that_dies_while_it_serves() {
 fn a_predecessor_that_is_held_up_for_longer_than_the_upgrade_may_take() {
     let mut trial = Trial::start();
     let load = Load::put_on(&trial.server);
-    let points = [
-        "predecessor.hello",
-        "predecessor.arena",
-        "predecessor.listeners",
-        "predecessor.sockets",
-        "predecessor.freeze",
-        "predecessor.offer",
-        "predecessor.offered",
-        "predecessor.standby",
-    ];
-    for point in points {
+    let later = ["predecessor.offer", "predecessor.offered", "predecessor.standby"];
+    for point in BEFORE_THE_OFFER.iter().copied().chain(later) {
         fs::write(&trial.file, format!("{point}=stop")).unwrap();
         let outcome = thread::scope(|scope| {
             let (server, file) = (&trial.server, &trial.file);

@@ -5,10 +5,10 @@
 
 use std::time::Duration;
 
-use super::watched::WHOLE_TICK;
 use super::window::Window;
 use super::{Ends, Predecessor, PredecessorLimits, State};
 use crate::clock::MonotonicClock;
+use crate::failpoint::here;
 use crate::fence::Untouchable;
 use crate::link::Link;
 use crate::message::Identity;
@@ -51,9 +51,15 @@ impl Predecessor {
 
     /// Everything that there was has been told: from now on, the news of each tick.
     pub(super) fn has_told(&mut self) {
-        self.limits =
-            PredecessorLimits { slice: WHOLE_TICK, slice_batches: u32::MAX, ..self.limits };
+        self.limits = self.limits.for_news();
         self.enter(State::Watched, Duration::MAX);
+    }
+
+    /// The machine comes to a point at which an upgrade may have to fail; telling is none.
+    pub(super) fn pass(&self, point: &str) {
+        if !self.telling {
+            here(point, &self.link);
+        }
     }
 
     /// Whether there is something that the other side has not been told.

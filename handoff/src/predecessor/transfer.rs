@@ -38,9 +38,7 @@ impl Predecessor {
         let sequence = self.window.next_sequence();
         let message = Message::Arena(Arena { sequence, payload: parcel.payload });
         if self.try_send(&message, &parcel.fds)? {
-            if !self.telling {
-                here("predecessor.arena", &self.link);
-            }
+            self.pass("predecessor.arena");
             self.window.sent(parcel.fds.len());
             self.state = State::SendListeners;
             self.wake = Wake::Now;
@@ -62,9 +60,7 @@ impl Predecessor {
         let sequence = self.window.next_sequence();
         let message = Message::Listeners(Listeners { sequence, descriptions });
         if self.try_send(&message, &fds)? {
-            if !self.telling {
-                here("predecessor.listeners", &self.link);
-            }
+            self.pass("predecessor.listeners");
             self.window.sent(fds.len());
             self.listeners = fds.len() as u32;
             self.state = State::SendSockets;

@@ -20,10 +20,17 @@ use crate::standby::Standby;
 const GIVE_BACK: Duration = Duration::from_secs(1);
 
 /// For the news of one tick. It is bounded by what a tick can accept and close.
-pub(super) const WHOLE_TICK: Duration = Duration::from_millis(10);
+const WHOLE_TICK: Duration = Duration::from_millis(10);
 
 /// For room in the link for the word that this side stops.
 const STOPPING_PATIENCE: Duration = Duration::from_millis(100);
+
+impl PredecessorLimits {
+    /// All the news of a tick, however much: before the next one whoever it is about may be served.
+    pub(super) fn for_news(self) -> Self {
+        Self { slice: WHOLE_TICK, slice_batches: u32::MAX, ..self }
+    }
+}
 
 impl Predecessor {
     /// The machine of a generation that has just taken the arena, and whose predecessor holds those
@@ -36,10 +43,9 @@ impl Predecessor {
         freeze_began_ns: u64,
     ) -> Self {
         let ledger = Ledger::of_told(held);
-        // All the news of a tick, however much: before the next one whoever it is about may be served.
-        let limits = PredecessorLimits { slice: WHOLE_TICK, slice_batches: u32::MAX, ..limits };
+        let (limits, window) = (limits.for_news(), Window::open());
         let mut machine =
-            Self::in_state(ends, State::Watched, Duration::MAX, ledger, Window::open(), limits);
+            Self::in_state(ends, State::Watched, Duration::MAX, ledger, window, limits);
         machine.successor = predecessor;
         machine.started_ns = freeze_began_ns;
         machine

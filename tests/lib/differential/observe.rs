@@ -117,8 +117,10 @@ impl Pair {
     /// Opens the connections again that the servers have closed.
     pub(super) fn reopen_closed(&mut self) -> Result<(), String> {
         for c in 0..self.sides().0.count() {
-            let (oracle, candidate) = self.sides();
-            if oracle.closed(c) {
+            if self.sides().0.closed(c) {
+                // Dropped is a connection that has just been accepted when its generation dies.
+                self.await_return()?;
+                let (oracle, candidate) = self.sides();
                 oracle.open(c).map_err(|e| failed(REFERENCE, oracle, &e))?;
                 candidate.open(c).map_err(|e| failed("the candidate", candidate, &e))?;
                 self.queued[c] = Queued::default();

@@ -212,6 +212,11 @@ impl Side {
     }
 
     fn reopen_control(&mut self) -> io::Result<()> {
+        // Dropped is a connection that has just been accepted when its generation dies: once.
+        self.try_reopen_control().or_else(|_| self.try_reopen_control())
+    }
+
+    fn try_reopen_control(&mut self) -> io::Result<()> {
         self.control = Client::try_connect(self.server.endpoint())?;
         if self.control.try_call(&["PING"])?.is_error() {
             self.control.try_call(&["AUTH", PASSWORD])?;
