@@ -47,7 +47,7 @@ demo: setup build-pair ## many clients at work, several upgrades under them, and
 	cargo build --quiet --release --package hotredis-tests --bin hotredis-demo
 	$(LIMITS) target/release/hotredis-demo $(ARGS)
 
-bars: setup build-pair ## the upgrade bars: gap, freeze and latency, up to 18,000 connections and 8 million keys (ARGS='--only scale')
+bars: setup build-pair ## the bars: gap, freeze and latency of upgrades (ARGS='--only scale'), silence after kills (ARGS='--only crash')
 	cargo build --quiet --release --package hotredis-tests --bin hotredis-bars
 	$(LIMITS) target/release/hotredis-bars $(ARGS)
 

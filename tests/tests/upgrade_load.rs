@@ -1,4 +1,4 @@
-//! Upgrades one after another under a load that checks every reply and every session.
+//! Upgrades one after another, and deaths, under a load that checks every reply and every session.
 //!
 //! The bars themselves are measured by `make bars`, on release builds and a quiet machine; here the
 //! bounds on time are generous, and only what no busy machine excuses has to be exact.
@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use hotredis_tests::binaries;
 use hotredis_tests::load::Options;
+use hotredis_tests::load::crashes::Plan;
 use hotredis_tests::load::upgrades::{Outcome, Then, Trial, quantile};
 
 /// A freeze of a debug build on a busy machine. One that grew with connections or keys would take
@@ -94,4 +95,26 @@ fn sessions_come_through_rollbacks() {
 #[test]
 fn sessions_come_through_the_death_of_a_generation_on_probation() {
     assert_undone_unhurt(Then::Kill, |_| true);
+}
+
+#[test]
+fn sessions_come_through_deaths_amid_upgrades() {
+    let interval = Duration::from_millis(400);
+    let plan = Plan {
+        builds: binaries::two_builds(),
+        load: trial(400, 100, 30).load,
+        data: 0,
+        interval,
+        upgrade_interval: Some(Duration::from_millis(650)),
+        arguments: ["--probation", "0.3"].map(str::to_owned).to_vec(),
+    };
+    let server = plan.start().unwrap();
+    let outcome = plan.put_on(&server).unwrap();
+    server.finish();
+    let report = &outcome.report;
+    assert!(outcome.failures.is_empty(), "{:#?}\n{report}", outcome.failures);
+    assert_eq!(report.errors, 0, "{report}");
+    assert_eq!(report.requests, report.replies, "{report}");
+    assert!(outcome.crashes.len() >= 3, "only {} deaths in 4 s", outcome.crashes.len());
+    assert!(outcome.upgrades >= 1, "{outcome:#?}");
 }

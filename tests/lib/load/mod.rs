@@ -13,6 +13,7 @@
 mod busy;
 pub mod chart;
 mod connect;
+pub mod crashes;
 mod exchange;
 mod idle;
 pub mod phases;
@@ -29,7 +30,7 @@ use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 pub use connect::raise_descriptor_limit;
-pub use preload::preload;
+pub use preload::{preload, preload_bytes};
 pub use report::Report;
 pub use run::run;
 

@@ -1,5 +1,7 @@
-//! `hotredis-bars`: measures upgrades under load against the bars that the project has set itself.
+//! `hotredis-bars`: measures upgrades and crashes under load against the bars that the project has set
+//! itself.
 
+mod crash;
 mod freezes;
 mod gap;
 mod latency;
@@ -72,6 +74,21 @@ struct Arguments {
     /// Upgrades of each case of connections and keys (freeze).
     #[arg(long, default_value_t = 100)]
     upgrades: usize,
+    /// Seconds of each pass (crash).
+    #[arg(long, default_value_t = 30.0)]
+    crash_seconds: f64,
+    /// Milliseconds from one SIGKILL for the generation that serves to the next (crash).
+    #[arg(long, default_value_t = 700)]
+    kill_interval: u64,
+    /// Milliseconds from one upgrade to the next in the pass in which there are some (crash).
+    #[arg(long, default_value_t = 1_100)]
+    crash_upgrade_interval: u64,
+    /// Data that the server has beforehand, in millions of bytes (crash).
+    #[arg(long, default_value_t = 1_000)]
+    data_mb: u64,
+    /// Has the server keep a spare generation: the bar is lower (crash).
+    #[arg(long)]
+    spare: bool,
     /// A few seconds of each, to see that everything works: the figures say little.
     #[arg(long)]
     quick: bool,
@@ -92,6 +109,8 @@ enum Part {
     Freeze,
     /// Latencies while an upgrade is under way, and just after it.
     Latency,
+    /// The time for which nobody is answered when the generation that serves is killed.
+    Crash,
     /// Freeze and latency.
     Scale,
 }
@@ -112,6 +131,8 @@ impl Arguments {
         self.keys = self.keys.min(200_000);
         self.idle = self.idle.min(3_000);
         self.connections = self.connections.min(3_000);
+        self.crash_seconds = self.crash_seconds.min(6.0);
+        self.data_mb = self.data_mb.min(50);
     }
 
     /// A load as fast as the server answers, under which nothing is upgraded.
@@ -161,6 +182,7 @@ fn run() -> anyhow::Result<ExitCode> {
         (Part::Gap, "gap", gap::measure as Measure),
         (Part::Freeze, "freeze", freezes::measure),
         (Part::Latency, "latency", latency::measure),
+        (Part::Crash, "crash", crash::measure),
     ];
     let mut verdicts = Verdicts::default();
     for (part, name, measure) in parts {

@@ -1,0 +1,261 @@
+//! Deaths under a load: every so often the generation that serves is killed, and the time for which
+//! nobody was answered is taken. If wanted, upgrades are going on meanwhile.
+//!
+//! Whoever else is to be killed (the keeper) gets a thread of its own in [`Plan::put_on`], beside
+//! those that kill generations and upgrade them.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde::Serialize;
+
+use super::timeline::Sample;
+use super::{Control, Options, Report, preload_bytes, run};
+use crate::client::Endpoint;
+use crate::server::{Server, Setup, descendants};
+
+/// Connections to the server beside those of the load.
+const SPARE_CLIENTS: usize = 100;
+
+/// How long a server may need until somebody serves again, before the run is given up.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// For how long after a death an upgrade may be refused.
+const SETTLING: Duration = Duration::from_millis(500);
+
+/// A load, the server it is put on, and how often somebody of it dies meanwhile.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Two builds of hotredis, `a` and `b`. The server is started from `a`.
+    pub builds: [PathBuf; 2],
+    /// The load; the address is that of the server started.
+    pub load: Options,
+    /// Bytes of data that the server has before the first connection comes.
+    pub data: u64,
+    /// From one death to the next.
+    pub interval: Duration,
+    /// From one upgrade to the next; without it there are none.
+    pub upgrade_interval: Option<Duration>,
+    /// How the server is started, beside what the load needs.
+    pub arguments: Vec<String>,
+}
+
+/// A death of the generation that served.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Crash {
+    /// When it was killed, in seconds since requests began to flow.
+    pub at_s: f64,
+    /// Its number.
+    pub generation: u64,
+    /// The longest time without any reply between this death and the next, in microseconds.
+    pub silence_us: u64,
+    /// Whether a predecessor was there to serve again, or an upgrade was under way.
+    pub amid_upgrade: bool,
+}
+
+/// What came of an upgrade.
+#[derive(Debug, Clone, Serialize)]
+struct Attempt {
+    #[serde(skip)]
+    begun: Instant,
+    #[serde(skip)]
+    ended: Instant,
+    /// What was said, if it failed.
+    failure: Option<String>,
+}
+
+/// What came of a plan.
+#[derive(Debug, Clone, Serialize)]
+pub struct Outcome {
+    /// What the clients saw.
+    pub report: Report,
+    /// Every death, in order.
+    pub crashes: Vec<Crash>,
+    /// Upgrades that succeeded.
+    pub upgrades: usize,
+    /// Upgrades that failed because somebody was killed in them.
+    pub upgrades_cut: usize,
+    /// Whatever else went wrong: upgrades that failed without a death, or nobody who came to serve.
+    pub failures: Vec<String>,
+}
+
+impl Outcome {
+    /// The silences of all deaths in microseconds, sorted.
+    pub fn silences(&self) -> Vec<u64> {
+        let mut all: Vec<u64> = self.crashes.iter().map(|crash| crash.silence_us).collect();
+        all.sort_unstable();
+        all
+    }
+}
+
+/// Somebody was killed.
+struct Death {
+    at: Instant,
+    generation: u64,
+    alone: bool,
+}
+
+impl Plan {
+    /// Starts the server and loads its data.
+    ///
+    /// # Panics
+    /// If the server does not start.
+    pub fn start(&self) -> anyhow::Result<Server> {
+        let clients = self.load.connections() + SPARE_CLIENTS;
+        let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
+        let server = Setup::of_binary(&self.builds[0])
+            .directive("maxclients", &clients.to_string())
+            .arguments(&arguments)
+            .start();
+        preload_bytes(address(&server), self.data)?;
+        Ok(server)
+    }
+
+    /// Puts the load on the server, and has its generations die meanwhile.
+    pub fn put_on(&self, server: &Server) -> anyhow::Result<Outcome> {
+        let options = Options { addr: address(server), samples: true, ..self.load.clone() };
+        let control = Control::new();
+        let (report, killed, attempts) = std::thread::scope(|scope| {
+            let load = scope.spawn(|| run(&options, &control));
+            let killing = scope.spawn(|| self.kill_generations(server, &control));
+            // Here is the place for a thread that kills the keeper.
+            let upgrades = self.upgrade_generations(server, &control);
+            (load.join(), killing.join(), upgrades)
+        });
+        let report = report.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        let killed = killed.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        Ok(outcome(report, killed, attempts))
+    }
+
+    /// Kills who serves, every so often, until shortly before the end of the run.
+    fn kill_generations(&self, server: &Server, control: &Control) -> Result<Vec<Death>, String> {
+        let mut deaths: Vec<Death> = Vec::new();
+        if !control.wait_running() {
+            return Ok(deaths);
+        }
+        let start = Instant::now();
+        // The last silence has to end within the run.
+        let last = start + self.load.duration.saturating_sub(self.interval);
+        let (mut due, mut killed) = (start + self.interval, 0);
+        while due <= last && control.sleep_until(due) {
+            let (generation, pid) = match somebody_serves(server, killed) {
+                Ok(serving) => serving,
+                Err(why) => {
+                    control.stop();
+                    return Err(format!("after {} deaths: {why}", deaths.len()));
+                }
+            };
+            let alone = descendants(server.pid()) == [pid];
+            kill(Pid::from_raw(pid as i32), Signal::SIGKILL)
+                .map_err(|errno| format!("generation {generation} cannot be killed: {errno}"))?;
+            let at = Instant::now();
+            control.mark(at, format!("generation {generation} killed"));
+            deaths.push(Death { at, generation, alone });
+            (due, killed) = (due + self.interval, pid);
+        }
+        Ok(deaths)
+    }
+
+    /// Upgrades from one build to the other and back, as far as nobody is killed.
+    fn upgrade_generations(&self, server: &Server, control: &Control) -> Vec<Attempt> {
+        let mut attempts = Vec::new();
+        let Some(interval) = self.upgrade_interval else { return attempts };
+        if !control.wait_running() {
+            return attempts;
+        }
+        let mut due = Instant::now() + interval;
+        while control.sleep_until(due) {
+            let begun = Instant::now();
+            let outcome = server.upgrade(&self.builds[(attempts.len() + 1) % 2]);
+            let ended = Instant::now();
+            control.mark(begun, if outcome.success { "upgrade" } else { "upgrade failed" });
+            let failure = (!outcome.success).then_some(outcome.output);
+            attempts.push(Attempt { begun, ended, failure });
+            due = (due + interval).max(ended);
+        }
+        attempts
+    }
+}
+
+/// The number and the pid of the generation that serves: another than the one that was killed.
+fn somebody_serves(server: &Server, killed: u32) -> Result<(u64, u32), String> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let (generation, pid) = server.serving();
+        if pid != killed && descendants(server.pid()).contains(&pid) {
+            return Ok((generation, pid));
+        }
+        if Instant::now() >= deadline {
+            return Err(format!("nobody has served for {PATIENCE:?}; its log:\n{}", server.log()));
+        }
+    }
+}
+
+fn outcome(report: Report, killed: Result<Vec<Death>, String>, attempts: Vec<Attempt>) -> Outcome {
+    let (deaths, mut failures) = match killed {
+        Ok(deaths) => (deaths, Vec::new()),
+        Err(why) => (Vec::new(), vec![why]),
+    };
+    let start = report.start;
+    let since = |at: Instant| at.saturating_duration_since(start).as_micros() as u64;
+    let times: Vec<u64> = deaths.iter().map(|death| since(death.at)).collect();
+    let silences = silences(&report.samples, &times, (report.seconds * 1e6) as u64);
+    let crashes = deaths.iter().zip(&times).zip(silences).map(|((death, at), silence_us)| Crash {
+        at_s: *at as f64 / 1e6,
+        generation: death.generation,
+        silence_us,
+        amid_upgrade: !death.alone,
+    });
+    let crashes = crashes.collect();
+    let (mut upgrades, mut upgrades_cut) = (0, 0);
+    for Attempt { begun, ended, failure } in attempts {
+        // What a death may have left when it began, and what it may have met until its end.
+        let was_cut = deaths.iter().any(|death| death.at + SETTLING >= begun && death.at <= ended);
+        match failure {
+            None => upgrades += 1,
+            Some(_) if was_cut => upgrades_cut += 1,
+            Some(failure) => failures.push(failure),
+        }
+    }
+    Outcome { report, crashes, upgrades, upgrades_cut, failures }
+}
+
+/// For each death the longest time without a reply that ended after it and before the next one. All
+/// times in microseconds since the start, `end` that of the run.
+fn silences(samples: &[Sample], deaths: &[u64], end: u64) -> Vec<u64> {
+    let mut replies: Vec<u64> = samples.iter().map(|it| it.sent_us + it.latency_us).collect();
+    replies.sort_unstable();
+    replies.push(end.max(replies.last().copied().unwrap_or(0)));
+    let until = deaths.iter().skip(1).copied().chain([u64::MAX]);
+    let silence = |(death, until): (&u64, u64)| {
+        let first = replies.partition_point(|at| at <= death);
+        let after = replies[first..].iter().take_while(|at| **at <= until);
+        let before = first.checked_sub(1).map_or(0, |at| replies[at]);
+        let mut last = before;
+        after.map(|at| at - std::mem::replace(&mut last, *at)).max().unwrap_or(0)
+    };
+    deaths.iter().zip(until).map(silence).collect()
+}
+
+fn address(server: &Server) -> std::net::SocketAddr {
+    match server.endpoint() {
+        Endpoint::Tcp(addr) => *addr,
+        Endpoint::Unix(path) => unreachable!("{} is no TCP port", path.display()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silence_belongs_to_the_death_before_its_end() {
+        let at = |us: u64| Sample { sent_us: us - 1, latency_us: 1, count: 3 };
+        let samples = [at(10), at(20), at(26), at(90), at(95), at(96), at(130)];
+        // The second one dies without effect; the third is never followed by a reply.
+        assert_eq!(silences(&samples, &[25, 94, 140], 150), [64, 34, 20]);
+        assert_eq!(silences(&[], &[5], 50), [50]);
+    }
+}
