@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv};
+use socket2::SockRef;
 
 use crate::value::{Value, quoted};
 
@@ -147,6 +148,14 @@ impl Client {
         match &self.stream {
             Stream::Tcp(s) => s.shutdown(std::net::Shutdown::Write),
             Stream::Unix(s) => s.shutdown(std::net::Shutdown::Write),
+        }
+    }
+
+    /// Ends the connection with a reset: what has not been read or sent is thrown away on both sides.
+    pub fn reset(self) -> io::Result<()> {
+        match &self.stream {
+            Stream::Tcp(s) => SockRef::from(s).set_linger(Some(Duration::ZERO)),
+            Stream::Unix(s) => SockRef::from(s).set_linger(Some(Duration::ZERO)),
         }
     }
 
