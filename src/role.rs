@@ -3,6 +3,8 @@
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
+use handoff::death::Cause;
+
 use crate::settings::Settings;
 
 /// The part that a new process is to play, as the keeper's first message says.
@@ -35,6 +37,8 @@ pub struct Succession {
     pub keeper_pid: u32,
     /// The predecessor's pid; `None` if it has died.
     pub predecessor_pid: Option<u32>,
+    /// Of what it has died.
+    pub cause: Cause,
     /// When the keeper gives up and kills this process.
     pub deadline: Instant,
     /// What `hotredis serve` was given; what `CONFIG SET` changed since is in the arena.

@@ -137,6 +137,30 @@ record! {
         pub result_len: Slot<U32>,
         /// `ok`, or why the last one failed; cut to this size.
         pub result: Slot<[u8; 228]>,
+        /// Deaths of a generation that were recovered from.
+        pub crashes: Slot<U64>,
+        /// Of what the last of them died, filled up with zeros.
+        pub crash_cause: Slot<[u8; 32]>,
+        /// How long nobody served then, microseconds.
+        pub crash_outage_us: Slot<U64>,
+        /// Commands that were stopped because processes died in them.
+        pub poisoned: Slot<U64>,
+        /// Commands that panicked.
+        pub panics: Slot<U64>,
+        /// The command that may be the reason of deaths.
+        pub suspect: Slot<Suspect>,
+    }
+}
+
+record! {
+    /// The command in which the last process has died that died of its own in a command.
+    pub struct Suspect {
+        /// Id of its client; 0 if there is none.
+        pub client: U64,
+        /// Where the request starts in all that the client has sent since it was accepted.
+        pub position: U64,
+        /// How many have died in it, one after the other.
+        pub deaths: U64,
     }
 }
 

@@ -8,6 +8,8 @@ use handoff::owner::Generation;
 use shm::OpenError;
 use shm::header::{EXECUTOR_LOCKS, IN_FLIGHT, OWNER_WORD, USER_WORDS, Words};
 
+use crate::executor::InFlight;
+
 /// Word: when the generation that serves ended its last tick, `CLOCK_MONOTONIC` in nanoseconds.
 const TICKED: usize = USER_WORDS;
 
@@ -37,6 +39,12 @@ impl HandoffWords {
         for word in [OWNER_WORD, EXECUTOR_LOCKS, EXECUTOR_LOCKS + 1, IN_FLIGHT] {
             self.0.word(word).store(0, Ordering::Release);
         }
+    }
+
+    /// Whether the generation that serves, or has died, was running a command.
+    pub fn runs_command(self) -> bool {
+        let word = self.0.word(IN_FLIGHT).load(Ordering::Relaxed);
+        word & InFlight::MASK == InFlight::Execute as u64
     }
 
     /// When the generation that serves ended its last tick, nanoseconds.

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use crate::death::{Cause, Inquest};
 use crate::error::FenceError;
 use crate::owner::Generation;
 
@@ -239,6 +240,11 @@ pub trait OtherProcess {
 
     /// Whether it has ended, all its threads included.
     fn has_exited(&self) -> bool;
+
+    /// Of what it has died, if its executor is gone.
+    fn cause(&self) -> Cause {
+        Cause::Unknown
+    }
 }
 
 /// A process that can be killed without the risk of hitting another one that got its number.
@@ -246,6 +252,7 @@ pub trait OtherProcess {
 pub struct ProcessHandle {
     pid: u32,
     pidfd: OwnedFd,
+    inquest: Inquest,
 }
 
 impl ProcessHandle {
@@ -267,7 +274,7 @@ impl ProcessHandle {
         // SAFETY: the kernel has just returned this descriptor and nobody else has it; pidfds are
         // close-on-exec from the start.
         let pidfd = unsafe { OwnedFd::from_raw_fd(fd as i32) };
-        Ok(Self { pid, pidfd })
+        Ok(Self { pid, pidfd, inquest: Inquest::open(pid) })
     }
 }
 
@@ -297,6 +304,10 @@ impl OtherProcess for ProcessHandle {
         // A pidfd becomes readable when the last thread of its process has ended.
         let mut fds = [PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
         poll(&mut fds, PollTimeout::ZERO).is_ok_and(|count| count > 0)
+    }
+
+    fn cause(&self) -> Cause {
+        self.inquest.cause(Some(self.pidfd.as_fd()))
     }
 }
 

@@ -10,6 +10,7 @@
 //! | --- | --- |
 //! | [`owner`] | the owner word and its compare-and-swaps |
 //! | [`fence`] | the executor lock (a robust futex) and the proof that a generation is dead |
+//! | [`death`] | of what a generation has died |
 //! | [`fds`], [`wire`], [`message`], [`link`] | descriptors, framing, messages, the socket |
 //! | [`sockets`] | which sockets each side holds |
 //! | [`host`] | the traits that a server implements, and what it is told |
@@ -27,6 +28,7 @@ pub mod clock;
 pub mod cookie;
 pub mod counts;
 pub mod custody;
+pub mod death;
 pub mod error;
 pub mod failpoint;
 pub mod fds;

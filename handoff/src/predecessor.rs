@@ -14,6 +14,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use crate::clock::{Clock, MonotonicClock, nanos};
+use crate::death::Cause;
 use crate::error::{HandoffError, LinkError, Phase};
 use crate::failpoint::here;
 use crate::fds::MAX_FDS_PER_MESSAGE;
@@ -136,6 +137,8 @@ pub struct Predecessor {
     unread: bool,
     /// The other end is the keeper, which only listens: nothing is ever given to it.
     telling: bool,
+    /// Of what the successor died that had taken the arena.
+    cause: Cause,
 }
 
 impl Predecessor {
@@ -207,6 +210,7 @@ impl Predecessor {
             wake: Wake::Link { deadline_ns },
             unread: false,
             telling: false,
+            cause: Cause::Unknown,
         }
     }
 
@@ -224,6 +228,12 @@ impl Predecessor {
     #[must_use]
     pub fn wake(&self) -> Wake {
         if self.unread { Wake::Now } else { self.wake }
+    }
+
+    /// After [`Recovery::RecoverAndResume`]: of what the successor has died.
+    #[must_use]
+    pub fn cause(&self) -> Cause {
+        self.cause
     }
 
     /// Who the successor is; empty before HELLO.

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use crate::clock::Clock;
+use crate::death::Cause;
 use crate::error::{HandoffError, Phase};
 use crate::failpoint::here;
 use crate::fence::{ExecutorLock, Fenced, OtherProcess, is_dead};
@@ -73,6 +74,8 @@ pub struct Standby {
     state: State,
     began_ns: u64,
     hang: Option<Duration>,
+    /// Of what the successor has died; `None` as long as it lives, or if it was to be killed.
+    cause: Option<Cause>,
 }
 
 impl Standby {
@@ -81,7 +84,8 @@ impl Standby {
         let began_ns = clock.now_ns();
         let held = Held::new(held);
         let state = State::Watching;
-        Self { link, process, clock, serving: from, own: to, held, state, began_ns, hang: None }
+        let (hang, cause) = (None, None);
+        Self { link, process, clock, serving: from, own: to, held, state, began_ns, hang, cause }
     }
 
     /// From now on a successor that has not ticked for so long counts as hung.
@@ -111,6 +115,7 @@ impl Standby {
         match self.hang {
             Some(hang) if still >= hang => {
                 let reason = format!("the successor hangs: no tick for {} ms", still.as_millis());
+                self.cause = Some(Cause::Hang);
                 self.fence(host, reason)
             }
             _ => Stand::By,
@@ -130,6 +135,13 @@ impl Standby {
             State::Watching => self.fence(host, reason.into()),
             State::Fencing { .. } | State::Given { .. } => Stand::By,
         }
+    }
+
+    /// After [`Stand::Fenced`]: of what the successor has died, unless it was [to be](Self::take_back)
+    /// killed.
+    #[must_use]
+    pub fn cause(&self) -> Option<Cause> {
+        self.cause
     }
 
     /// Tells the successor that nobody stands by any more. Best effort: the end of the link says the
@@ -211,7 +223,11 @@ impl Standby {
     fn after_death(&mut self, host: &mut dyn StandbyHost) -> Stand {
         match self.drain(host) {
             Some(leave) => leave,
-            None => self.fence(host, "the successor has died".into()),
+            None => {
+                let cause = self.process.cause();
+                self.cause = Some(cause);
+                self.fence(host, format!("the successor has died ({cause})"))
+            }
         }
     }
 

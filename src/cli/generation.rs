@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::Args;
+use handoff::death::Cause;
 use handoff::keeper_channel::{Delivery, GenerationEnd, KeeperToGeneration};
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -93,6 +94,7 @@ fn role_of(delivery: Delivery<KeeperToGeneration>, holding: OwnedFd) -> anyhow::
             generation: told.generation,
             keeper_pid: told.keeper_pid,
             predecessor_pid: Some(told.predecessor_pid),
+            cause: Cause::Unknown,
             deadline: deadline(told.deadline_ms),
             settings: Settings::from_json(&told.settings)?,
             link,
@@ -103,6 +105,7 @@ fn role_of(delivery: Delivery<KeeperToGeneration>, holding: OwnedFd) -> anyhow::
             generation: told.generation,
             keeper_pid: told.keeper_pid,
             predecessor_pid: None,
+            cause: told.cause,
             deadline: deadline(told.deadline_ms),
             settings: Settings::from_json(&told.settings)?,
             link,

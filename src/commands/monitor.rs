@@ -2,7 +2,8 @@
 
 use super::serialized;
 use super::spec::{CommandSpec, cmd, flag};
-use crate::executor::{Cx, Outcome};
+use super::table::Command;
+use crate::executor::{Args, Cx, Outcome};
 use crate::proto::reply::Sink;
 use crate::session::push::Push;
 use crate::session::{self, cold, monitors};
@@ -58,7 +59,7 @@ fn line(cx: &Cx<'_>) -> Vec<u8> {
     };
     let (seconds, micros) = (now / 1_000_000, now % 1_000_000);
     let mut line = format!("+{seconds}.{micros:06} [{} {peer}]", cx.database_index).into_bytes();
-    let secret = secrets(cx);
+    let secret = secrets(cx.command, &cx.args);
     for (position, arg) in cx.args.from(0).enumerate() {
         line.push(b' ');
         let hidden = secret.contains(&position);
@@ -68,18 +69,18 @@ fn line(cx: &Cx<'_>) -> Vec<u8> {
     line
 }
 
-/// Positions of arguments that monitors must not see.
-fn secrets(cx: &Cx<'_>) -> Vec<usize> {
-    match cx.command.full_name {
-        "auth" if cx.args.len() <= 3 => (1..cx.args.len()).collect(),
-        "hello" if cx.args.get(1).is_some_and(|version| string2ll(version).is_some()) => {
+/// Positions of arguments that monitors must not see, nor the log.
+pub fn secrets(command: &Command, args: &Args<'_>) -> Vec<usize> {
+    match command.full_name {
+        "auth" if args.len() <= 3 => (1..args.len()).collect(),
+        "hello" if args.get(1).is_some_and(|version| string2ll(version).is_some()) => {
             let mut secret = Vec::new();
             let mut at = 2;
-            while at < cx.args.len() {
-                if cx.args.is(at, "auth") && at + 2 < cx.args.len() {
+            while at < args.len() {
+                if args.is(at, "auth") && at + 2 < args.len() {
                     secret.extend([at + 1, at + 2]);
                     at += 3;
-                } else if cx.args.is(at, "setname") {
+                } else if args.is(at, "setname") {
                     at += 2;
                 } else {
                     break;
@@ -87,7 +88,7 @@ fn secrets(cx: &Cx<'_>) -> Vec<usize> {
             }
             secret
         }
-        "migrate" => serialized::secrets(&cx.args),
+        "migrate" => serialized::secrets(args),
         _ => Vec::new(),
     }
 }

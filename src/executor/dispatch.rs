@@ -242,6 +242,20 @@ pub fn fail_whole(cx: &mut Cx<'_>, fail: &Fail) -> Result<(), OutOfMemory> {
     Ok(())
 }
 
+/// Replies with an error to a request whose handler has panicked. As if it had been refused, but for
+/// an `EXEC`, whose transaction is over.
+pub fn fail_panicked(cx: &mut Cx<'_>, message: &'static str) -> Result<Done, Fail> {
+    // One that is not known could not have panicked; what it gets is the same.
+    let _ = find(cx);
+    if cx.command.full_name == "exec" {
+        transactions::leave(cx)?;
+    } else if cx.session_record().is(flag::MULTI) {
+        session::change_flags(&mut cx.tx, cx.session, 0, flag::DIRTY_EXEC)?;
+    }
+    reply_error(cx, &message.into());
+    Ok(Done::Replied)
+}
+
 /// Writes an error reply.
 pub fn reply_error(cx: &mut Cx<'_>, fail: &Fail) {
     let text: &[u8] = match fail {

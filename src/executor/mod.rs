@@ -5,6 +5,7 @@
 //! | [`turn`] | one client's turn: read and run |
 //! | [`replies`] | writing replies, at the end of a tick and later |
 //! | [`recovery`] | taking up what a dead owner left between two commits |
+//! | [`culprit`] | commands in which processes die, and those that panic |
 //! | [`dispatch`] | from words to a command that has run |
 //! | [`cx`], [`args`], [`output`], [`state`] | what handlers work with |
 //! | [`peers`] | other servers, as `MIGRATE` sees them |
@@ -18,6 +19,7 @@ pub mod args;
 pub mod background;
 pub mod blocking;
 pub mod clients;
+mod culprit;
 mod cx;
 pub mod dispatch;
 pub mod events;
@@ -38,6 +40,7 @@ use shm::table::Table;
 use shm::{Arena, Off, OutOfMemory, field, header};
 
 pub use args::Args;
+pub use culprit::{Death, Left};
 pub use cx::{Cx, Fail, Key, Outcome, error};
 pub use events::class;
 pub use output::Output;
@@ -260,6 +263,8 @@ pub(crate) fn bump(arena: &mut Arena, counter: Off<shm::Hint<shm::U64>>, by: u64
 
 #[cfg(test)]
 mod blocking_tests;
+#[cfg(test)]
+mod culprit_tests;
 #[cfg(all(test, debug_assertions))]
 mod fault_tests;
 #[cfg(test)]

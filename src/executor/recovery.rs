@@ -10,6 +10,9 @@
 //! the input, and bytes written are not written again. Where nothing counts, the session has to be
 //! closed.
 //!
+//! A command in which processes die is stopped here too ([`super::culprit`]), and one that has panicked
+//! in this process is answered.
+//!
 //! Whoever takes it up may die too: each step's commit says how far it has come, and the in-flight
 //! word stands until the last.
 
@@ -17,6 +20,7 @@ use shm::{Off, OutOfMemory, Tx, U64, field, header};
 
 use std::sync::atomic::Ordering;
 
+use super::culprit::{Left, note_crash};
 use super::replies::{Batch, Streams};
 use super::turn::{Turn, between};
 use super::{Carried, Executor, InFlight, Stream, background};
@@ -32,8 +36,8 @@ struct Doubt {
 }
 
 impl Executor {
-    /// After another process has died while it owned the arena: rolls back what it left unfinished,
-    /// keeps what it had done, and rebuilds what this process keeps outside. Gives the slot of the
+    /// After another process has owned the arena, or a handler has panicked in this one: rolls back what
+    /// was left unfinished, keeps what was done, and rebuilds what this process keeps outside. Gives the slot of the
     /// session that stays in doubt and has to be closed, if there is one.
     ///
     /// # Errors
@@ -41,6 +45,7 @@ impl Executor {
     pub fn recover<S: Stream>(
         &mut self,
         streams: &mut impl Streams<S>,
+        left: &Left,
     ) -> Result<Option<u32>, OutOfMemory> {
         self.arena.recover();
         self.state.forget_command();
@@ -52,6 +57,7 @@ impl Executor {
         let (start, end) = ((payload[2] >> 32) as usize, (payload[2] & 0xffff_ffff) as usize);
         self.output.adopt(segments, start, end)?;
         let mut turn = Turn::left(&self.arena, &payload);
+        self.note_suspect(turn.as_ref(), left);
         let mut written = 0;
         let doubt = self.socket_in_flight(streams);
         let lost = doubt.filter(|doubt| match self.settle(*doubt, turn.as_mut(), first) {
@@ -72,10 +78,14 @@ impl Executor {
         if let Some(turn) = turn
             && Some(turn.session) != lost
         {
-            self.end_turn(turn);
+            self.end_turn(turn, left);
         }
         self.output.clear();
-        self.arena.begin().commit(&between(0, 0));
+        let mut tx = self.arena.begin();
+        if note_crash(&mut tx, self.root, left).is_err() {
+            tx.rollback_all();
+        }
+        tx.commit(&between(0, 0));
         self.landed();
         Ok(lost.map(|session| self.arena.get(session).slot.to_native()))
     }
@@ -155,9 +165,12 @@ impl Executor {
     }
 
     /// Ends the turn that was under way.
-    fn end_turn(&mut self, turn: Turn) {
+    fn end_turn(&mut self, mut turn: Turn, left: &Left) {
         let session = turn.session;
-        let ended = self.set_aside(&turn).and_then(|()| self.save_rest(&turn));
+        let ended = self
+            .judge(&mut turn, left)
+            .and_then(|()| self.set_aside(&turn))
+            .and_then(|()| self.save_rest(&turn));
         if ended.is_err() {
             self.give_up(session, between(0, 0));
         }

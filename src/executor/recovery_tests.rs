@@ -5,15 +5,23 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::InFlight;
 use super::replies::Flushed;
 use super::tests::{Died, World, bulk, echo};
+use super::{Death, InFlight, Left};
 
 impl World {
     /// Takes up what the owner before has left; gives the client that has to go.
     fn recover(&mut self) -> Option<u32> {
-        self.executor.recover(&mut self.pipes).expect("memory")
+        self.recover_from(&died(false))
     }
+
+    fn recover_from(&mut self, left: &Left) -> Option<u32> {
+        self.executor.recover(&mut self.pipes, left).expect("memory")
+    }
+}
+
+fn died(own: bool) -> Left {
+    Left::Died(Death { own, cause: "of a test".into() })
 }
 
 /// An owner dies at each point of a tick: nothing is lost, repeated or reordered.

@@ -22,7 +22,7 @@ use std::ops::ControlFlow;
 use shm::{Arena, I64, Off, OutOfMemory, Tx, U64, field};
 
 use super::args::Args;
-use super::cx::Cx;
+use super::cx::{Cx, Fail};
 use super::dispatch::{self, Done};
 use super::input::{LARGE_INPUT, LARGEST_BLOCK, save_input};
 use super::output::Output;
@@ -57,7 +57,7 @@ const LARGE: u64 = 1;
 /// Replies beyond this are set aside in the midst of a turn.
 const SET_ASIDE_AT: usize = 1 << 20;
 /// The longest argument that fits into such a block with a little beside it.
-const LARGEST_BULK: i64 = (LARGEST_BLOCK - (1 << 20)) as i64;
+pub(super) const LARGEST_BULK: i64 = (LARGEST_BLOCK - (1 << 20)) as i64;
 /// A turn under way.
 pub(super) struct Turn {
     pub(super) session: Off<Session>,
@@ -291,7 +291,7 @@ impl Executor {
             let bytes = &input_of(&self.arena, &self.input, turn)[turn.position..turn.length];
             match turn.decoder.decode(bytes, &limits, &mut self.argv) {
                 Decoded::Complete { consumed } => {
-                    if let ControlFlow::Break(()) = self.run_one(turn, consumed)? {
+                    if self.run_one(turn, consumed, dispatch::process)?.is_break() {
                         return Ok(());
                     }
                 }
@@ -314,7 +314,7 @@ impl Executor {
     }
 
     /// Replies with an error after which the connection is closed, and drops the rest of the input.
-    fn refuse(&mut self, turn: &mut Turn, message: &[u8]) -> Result<(), OutOfMemory> {
+    pub(super) fn refuse(&mut self, turn: &mut Turn, message: &[u8]) -> Result<(), OutOfMemory> {
         let silent = flag::REPLY_OFF | flag::REPLY_SKIP;
         self.output.mute(self.arena.get(turn.session).is(silent));
         Reply::new(&mut self.output, Protocol::Resp2).coded_error(message);
@@ -329,12 +329,13 @@ impl Executor {
         Ok(())
     }
 
-    /// Runs the request whose arguments were decoded.
+    /// Runs the request whose arguments were decoded, by `process`.
     #[inline]
-    fn run_one(
+    pub(super) fn run_one(
         &mut self,
         turn: &mut Turn,
         consumed: usize,
+        process: impl FnOnce(&mut Cx<'_>) -> Result<Done, Fail>,
     ) -> Result<ControlFlow<()>, OutOfMemory> {
         if self.argv.is_empty() {
             turn.position += consumed;
@@ -364,7 +365,7 @@ impl Executor {
         };
         let written = cx.reply.sink().len();
         let point = cx.state.point();
-        let done = match dispatch::process(&mut cx) {
+        let done = match process(&mut cx) {
             Ok(done) => done,
             Err(fail) => {
                 cx.tx.rollback_all();
@@ -460,7 +461,7 @@ impl Executor {
 ///
 /// They stay readable while commands write the arena: the input buffer is no block, and a session's
 /// own block of input is freed at the end of the turn at the earliest.
-fn input_of<'b>(arena: &Arena, input: &'b shm::io::IoBuffer, turn: &Turn) -> &'b [u8] {
+pub(super) fn input_of<'b>(arena: &Arena, input: &'b shm::io::IoBuffer, turn: &Turn) -> &'b [u8] {
     if !turn.large {
         return input.bytes();
     }

@@ -20,9 +20,10 @@ use handoff::message::Ticket;
 use handoff::owner::Generation as Number;
 use handoff::predecessor::{Predecessor, PredecessorLimits};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::orders::say;
+use super::recovering::died;
 use super::serving::Generation;
 use super::watched::Lag;
 use crate::executor::Executor;
@@ -328,7 +329,7 @@ impl Generation {
         }
         match recovery {
             Recovery::Resume => {}
-            Recovery::RecoverAndResume => self.recover(),
+            Recovery::RecoverAndResume => self.recover(&died(giving.predecessor.cause())),
             Recovery::Exit => self.exit = Some(ExitCode::FAILURE),
         }
         let (upgrade, reason) = (giving.upgrade, reason.to_string());
@@ -338,36 +339,6 @@ impl Generation {
             (None, _) => UpgradeFailed { upgrade, phase: phase_for_keeper(phase), reason }.into(),
         };
         say(channel, report);
-    }
-
-    /// The other generation has served for a while, and is fenced, or has given the arena back: an
-    /// unfinished command is rolled back, and what it left is taken up.
-    pub(super) fn recover(&mut self) {
-        let in_doubt = match self.executor.recover(&mut self.poller) {
-            Ok(in_doubt) => in_doubt,
-            Err(e) => {
-                error!("this generation cannot serve on: {e}");
-                self.exit = Some(ExitCode::FAILURE);
-                return;
-            }
-        };
-        // CONFIG SET may have reached the successor.
-        let (config, _) = super::configuration::load(&self.executor.arena, None);
-        self.executor.state.config = config;
-        self.executor.state.apply_config();
-        crate::logging::set_level(self.executor.state.config.loglevel());
-        if let Some(slot) = in_doubt {
-            // Cut off in the midst of a read or a write, and nobody knows how far that came.
-            self.close(slot);
-        }
-        for slot in 0..self.poller.slots() {
-            // Requests that were read may wait in the input.
-            self.poller.enqueue(slot);
-        }
-        // Those whose session or connection has gone with the successor end with the rest.
-        self.inherited = Some(0);
-        self.accept_again = (0..self.poller.listeners().len()).collect();
-        self.next_round_us = 0;
     }
 }
 

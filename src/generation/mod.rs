@@ -9,6 +9,8 @@
 //! | [`standing_by`] | the predecessor's part after it: frozen, until its successor has proved itself |
 //! | [`watched`] | the successor's part meanwhile |
 //! | [`admission`] | accepting and closing connections |
+//! | [`recovering`] | taking up what another generation, or a panic, has left |
+//! | [`panics`] | which of them end the process |
 //! | [`prefault`] | pages that are entered into the page table before the freeze |
 //! | [`configuration`] | the configuration as it passes from one generation to the next |
 //! | [`telling`] | the keeper is told of what has to outlive this process |
@@ -17,7 +19,9 @@ mod admission;
 mod configuration;
 mod giving;
 mod orders;
+mod panics;
 mod prefault;
+mod recovering;
 mod serving;
 mod standing_by;
 mod start;

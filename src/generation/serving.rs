@@ -3,6 +3,7 @@
 //! A tick works off what the poll reports, then the queue of those that may have more to read. It
 //! ends between two commands, with no turn open: that is where everything else happens.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -77,6 +78,7 @@ impl Generation {
     ) -> Generation {
         executor.state.peers = Box::new(Outbound::default());
         executor.state.allow_clients = super::admission::allow_clients;
+        super::panics::settle(words);
         Generation {
             executor,
             poller,
@@ -242,7 +244,12 @@ impl Generation {
             self.words.tick(MonotonicClock.now_ns());
         }
         let Some(connection) = self.poller.get_mut(slot) else { return };
-        match self.executor.serve(slot, connection) {
+        let serve = AssertUnwindSafe(|| self.executor.serve(slot, connection));
+        let served = match catch_unwind(serve) {
+            Ok(served) => served,
+            Err(panic) => return self.after_panic(&*panic),
+        };
+        match served {
             Served::Close => self.close(slot),
             Served::More => self.poller.enqueue(slot),
             // The end comes behind what was read.

@@ -18,8 +18,10 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tracing::{error, info, warn};
 
 use super::orders::say;
+use super::recovering::died;
 use super::serving::Generation;
 use super::taking::{hold_socket, let_go};
+use crate::executor::Left;
 use crate::net::Poller;
 use crate::settings::{DEFAULT_HANG_TIMEOUT_MS, DEFAULT_PROBATION_MS};
 use crate::words::HandoffWords;
@@ -171,7 +173,7 @@ impl Generation {
         channel: &GenerationEnd,
     ) {
         self.executor.state.read_clock();
-        self.recover();
+        self.recover(&standby.cause().map_or(Left::ByOrder, died));
         if self.exit.is_some() {
             error!("generation {} cannot serve again", self.number);
             return;

@@ -11,7 +11,7 @@ use handoff::clock::{Clock, MonotonicClock};
 use handoff::error::HostError;
 use handoff::fence::{ExecutorLock, ProcessHandle, wait_dead};
 use handoff::host::{SharedWords, SocketHolder, SuccessorHost};
-use handoff::keeper_channel::{GenerationEnd, Phase, Serving, UpgradeFailed};
+use handoff::keeper_channel::{GenerationEnd, Phase, Progress, Serving, UpgradeFailed};
 use handoff::link::Link;
 use handoff::message::{PROTOCOL_MAX, PROTOCOL_MIN, Ticket, Welcome};
 use handoff::owner::{Generation as Number, OwnerWord};
@@ -27,6 +27,7 @@ use super::configuration::{self, Foretold};
 use super::giving::Giving;
 use super::orders::say;
 use super::prefault;
+use super::recovering::died;
 use super::serving::{EVENTS, Generation};
 use crate::config::ConfigValues;
 use crate::executor::{Buffers, Executor, State};
@@ -179,7 +180,8 @@ pub fn take_over(channel: &GenerationEnd, succession: Succession) -> Result<Gene
         error!("the upgrade has failed: {reason}");
         say(channel, UpgradeFailed { upgrade, phase, reason }.into());
     };
-    let Succession { generation, keeper_pid, predecessor_pid, link, holding, .. } = succession;
+    let Succession { generation, keeper_pid, predecessor_pid, cause, link, holding, .. } =
+        succession;
     let (mut arriving, mut successor) =
         prepare(link, predecessor_pid.is_none()).map_err(|reason| failed(Phase::Start, reason))?;
     // Opened before the freeze: that process is to stand by, and may have to be fenced one day.
@@ -210,11 +212,14 @@ pub fn take_over(channel: &GenerationEnd, succession: Succession) -> Result<Gene
             serving.say_serving()
         }
         None => {
-            serving.recover();
+            serving.recover(&died(cause));
             if serving.exit.is_some() {
                 failed(Phase::Serve, "what the one before left cannot be taken up".into());
                 return Err(());
             }
+            // If this process dies from here on, it is not for what the one before has left.
+            let phase = Phase::Serve;
+            say(channel, Progress { upgrade, phase, done: 0, total: 0 }.into());
             serving.first_tick();
             successor.say_serving(&offered, serving.poller.open()).unwrap_or_default()
         }

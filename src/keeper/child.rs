@@ -3,6 +3,7 @@
 use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 
+use handoff::death::{Cause, Inquest};
 use handoff::keeper_channel::{
     ChannelError, GenerationToKeeper, Hold, KeeperEnd, KeeperToGeneration, Ready, Serving,
 };
@@ -11,7 +12,7 @@ use nix::unistd::Pid;
 use tracing::warn;
 
 use super::preflight::Required;
-use super::process::Binary;
+use super::process::{Binary, Ending, pid_number};
 
 /// Most messages taken from one generation before the loop looks at its other work.
 const BATCH: usize = 64;
@@ -91,6 +92,7 @@ pub struct Child {
     pub told_to_stop: bool,
     /// What it was started from.
     pub binary: Rc<Binary>,
+    inquest: Inquest,
     /// `None` once it is closed or has broken.
     channel: Option<KeeperEnd>,
 }
@@ -105,7 +107,17 @@ impl Child {
             stopping: false,
             told_to_stop: false,
             binary,
+            inquest: Inquest::open(pid_number(pid)),
             channel: Some(channel),
+        }
+    }
+
+    /// Of what it has died.
+    pub fn cause(&self, ending: Ending) -> Cause {
+        match ending {
+            Ending::Exit(code) => Cause::Exit(code),
+            Ending::Signal(signal) => self.inquest.judge(Cause::Signal(signal as i32)),
+            Ending::Executor => self.inquest.cause(None),
         }
     }
 

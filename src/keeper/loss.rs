@@ -12,6 +12,7 @@ impl Keeper {
     /// The generation that serves has ended.
     pub(super) fn on_exit_of_serving(&mut self, ending: Ending) {
         self.lost = Some(ending);
+        self.deaths.note(self.serving.cause(ending));
         // It may have handed over before it ended: its successor will tell, or not make it either.
         let handing_over = matches!(self.upgrade, Some(Upgrade { step: Step::Handover(_), .. }));
         if !handing_over && !self.await_return(ending) {

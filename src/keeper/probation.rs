@@ -198,6 +198,8 @@ impl Keeper {
         }
         if let Some(lost) = self.lost {
             self.answer_loss(&mut probation, lost);
+            // It may have served again, and died of what it did then.
+            self.deaths.note(probation.predecessor.cause(ending));
             return self.on_loss(lost);
         }
         let (result, waiting, rollback) = (probation.result, probation.waiting, probation.rollback);

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::{Duration, Instant};
 
 use handoff::custody::Custody;
+use handoff::death::Cause;
 use handoff::error::HostError;
 use handoff::fence::{Fenced, ProcessHandle, Untouchable};
 use handoff::host::{Parcel, PredecessorHost, Quiesced, SharedWords, Status, Wake};
@@ -31,6 +32,9 @@ use crate::words::HandoffWords;
 /// Deaths in a row after which the keeper gives up.
 const MAX_DEATHS: u32 = 5;
 
+/// The same for deaths in commands: each command that kills is stopped after two, but there may be many.
+const MAX_DEATHS_IN_COMMANDS: u32 = 100;
+
 /// A generation that has served for so long begins a new row: it did not die at once.
 const WELL_AFTER: Duration = Duration::from_millis(250);
 
@@ -40,12 +44,18 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Deaths of generations that served, or were to.
 #[derive(Debug, Default)]
 pub struct Deaths {
-    /// Since one has served for a while.
+    /// Since one has served for a while, those in commands apart.
     in_a_row: u32,
+    /// Since one has served for a while, in commands.
+    in_commands: u32,
+    /// Of what the last one died.
+    cause: Option<Cause>,
     /// Since when the present one serves, or is to; `None` if it is the first.
     serving_since: Option<Instant>,
     /// It has served.
     served: bool,
+    /// It has taken up what the one before had left: a command that is in flight is one that it ran.
+    recovered: bool,
     /// A process that had served, was counted, and has not been reaped.
     unexplained: Option<Pid>,
 }
@@ -53,23 +63,45 @@ pub struct Deaths {
 impl Deaths {
     /// A generation serves from now on.
     pub fn begun(&mut self, now: Instant) {
-        (self.serving_since, self.served) = (Some(now), true);
+        (self.serving_since, self.served, self.recovered) = (Some(now), true, true);
     }
 
-    /// One more. Returns how many there are in a row. One that has served and is killed from outside,
-    /// however often, says nothing about the next.
-    fn count(&mut self, pid: Pid, ending: Ending, now: Instant) -> u32 {
+    /// Of what the generation has died that will be counted next.
+    pub fn note(&mut self, cause: Cause) {
+        self.cause = Some(cause);
+    }
+
+    /// One more, in a command perhaps. One that has served and is killed from outside, however often, says
+    /// nothing about the next.
+    ///
+    /// # Errors
+    /// If there are too many in a row.
+    fn count(
+        &mut self,
+        pid: Pid,
+        cause: Cause,
+        in_command: bool,
+        now: Instant,
+    ) -> Result<(), String> {
         let served_for = self.serving_since.map(|since| now - since);
         self.serving_since = Some(now);
         if served_for.is_none_or(|length| length >= WELL_AFTER) {
-            self.in_a_row = 0;
+            (self.in_a_row, self.in_commands) = (0, 0);
         }
-        if !(self.served && ending == Ending::Signal(Signal::SIGKILL)) {
+        if in_command && cause.is_own() {
+            self.in_commands += 1;
+        } else if !(self.served && cause.is_from_outside()) {
             self.in_a_row += 1;
         }
-        self.unexplained = (self.served && ending == Ending::Executor).then_some(pid);
-        self.served = false;
-        self.in_a_row
+        self.unexplained = (self.served && cause == Cause::Unknown).then_some(pid);
+        (self.served, self.recovered) = (false, false);
+        if self.in_a_row > MAX_DEATHS || self.in_commands > MAX_DEATHS_IN_COMMANDS {
+            let count = (self.in_a_row + self.in_commands).saturating_sub(1);
+            return Err(format!(
+                "{count} generations have died one after the other, none after {WELL_AFTER:?}"
+            ));
+        }
+        Ok(())
     }
 
     /// A process has been reaped: how it ended may change what its death counts for.
@@ -193,19 +225,20 @@ impl Keeper {
         let now = Instant::now();
         self.holding.receive();
         let words = self.holding.words()?;
-        let deaths = self.deaths.count(self.serving.pid, ending, now);
-        if deaths > MAX_DEATHS {
-            return Err(format!(
-                "{MAX_DEATHS} generations have died one after the other, none after {WELL_AFTER:?}"
-            ));
-        }
+        let cause = self.deaths.cause.take().unwrap_or(Cause::Unknown);
+        let in_command = self.deaths.recovered && words.runs_command();
+        self.deaths.count(self.serving.pid, cause, in_command, now)?;
         let dead = self.serving.number;
         let from = number_of(dead)?;
         self.regain(words, from)?;
         let tickets = self.holding.custody().tickets();
         self.holding.custody_mut().keep_only(&tickets);
+        let how = match ending {
+            Ending::Executor => format!("has died ({cause})"),
+            ending => ending.to_string(),
+        };
         error!(
-            "generation {dead} {ending}: starting generation {} on its arena, with {} connections",
+            "generation {dead} {how}: starting generation {} on its arena, with {} connections",
             dead + 1,
             tickets.len()
         );
@@ -213,7 +246,7 @@ impl Keeper {
         let binary = self.serving.binary.clone();
         let (pid, end) = process::spawn_generation(&binary).map_err(|error| error.to_string())?;
         let child = Child::new(pid, dead + 1, end, binary);
-        let machine = self.introduce(number, &child, from).inspect_err(|_| {
+        let machine = self.introduce(number, &child, from, cause).inspect_err(|_| {
             process::signal_child(pid, Signal::SIGKILL);
         })?;
         let (machine, deadline) = (Some(machine), now + PATIENCE);
@@ -259,6 +292,7 @@ impl Keeper {
         number: u64,
         child: &Child,
         from: Generation,
+        cause: Cause,
     ) -> Result<Predecessor, String> {
         let text = |error: &dyn std::error::Error| error.to_string();
         let (ours, theirs) = Link::pair().map_err(|error| text(&error))?;
@@ -266,6 +300,7 @@ impl Keeper {
             recovery: number,
             generation: child.number,
             keeper_pid: std::process::id(),
+            cause,
             deadline_ms: PATIENCE.as_millis() as u64,
             settings: self.settings_json.clone(),
         };
@@ -319,6 +354,7 @@ impl Keeper {
 
     pub(super) fn on_message_of_recovering(&mut self, message: GenerationToKeeper) {
         match message {
+            GenerationToKeeper::Progress(_) => self.deaths.recovered = true,
             GenerationToKeeper::Serving(said) => self.on_recovered(said),
             GenerationToKeeper::UpgradeFailed(said) => warn!("recovery failed: {}", said.reason),
             unexpected => warn!("the new generation sent an unexpected message: {unexpected:?}"),
@@ -351,6 +387,7 @@ impl Keeper {
     pub(super) fn on_exit_in_recovery(&mut self, ending: Ending) {
         let Some(recovery) = self.recovery.take() else { return };
         info!("generation {} {ending} before it served", recovery.child.number);
+        self.deaths.note(recovery.child.cause(ending));
         self.on_loss(self.lost.unwrap_or(ending));
     }
 }

@@ -5,6 +5,7 @@ use rkyv::rancor::Error as Rancor;
 use rkyv::{Archive, Deserialize, Serialize};
 
 use super::{ChannelError, Message};
+use crate::death::Cause;
 
 /// First message to generation 1: create the arena and the listeners, then serve.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
@@ -45,6 +46,8 @@ pub struct Recover {
     pub generation: u64,
     /// Process id of the keeper.
     pub keeper_pid: u32,
+    /// Of what the one before has died.
+    pub cause: Cause,
     /// Milliseconds from now until the keeper gives up and kills the receiver.
     pub deadline_ms: u64,
     /// As in [`Succeed`].

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{Predecessor, State};
 use crate::clock::Clock;
+use crate::death::Cause;
 use crate::error::{HandoffError, OwnerError, Phase};
 use crate::failpoint::here;
 use crate::fence::{Fenced, OtherProcess, holder, wait_dead};
@@ -184,6 +185,10 @@ impl Predecessor {
             }
             // What was never offered was taken from a generation that is to be dead.
             Ok(Owner::Serving(owner)) if owner == self.to && offered => {
+                self.cause = match reason {
+                    HandoffError::Deadline { .. } => Cause::Hang,
+                    _ => self.process.cause(),
+                };
                 self.enter(State::Fencing { reason, phase }, Duration::MAX);
                 self.kill_successor();
                 tracing::warn!(%phase, "the successor has the arena but does not serve: fencing it");

@@ -1,5 +1,6 @@
 //! `DEBUG`: for tests only, off unless `enable-debug-command` allows it.
 
+mod crash;
 mod values;
 
 use std::net::SocketAddr;
@@ -38,6 +39,8 @@ const HELP: &[&str] = &[
     "    Write <message> to the server log.",
     "OBJECT <key>",
     "    Show low level info about `key` and associated value.",
+    "PANIC",
+    "    Crash the server simulating a panic.",
     "POPULATE <count> [<prefix>] [<size>]",
     "    Create <count> string keys named key:<num>. If <prefix> is specified then",
     "    it is used instead of the 'key' prefix.",
@@ -48,6 +51,8 @@ const HELP: &[&str] = &[
     "RELOAD [option ...]",
     "    Bring all values into the encodings that they would have if they were loaded",
     "    from an RDB file.",
+    "SEGFAULT",
+    "    Crash the server with sigsegv.",
     "SET-ACTIVE-EXPIRE <0|1>",
     "    Setting it to 0 disables expiring keys in background when they are not",
     "    accessed (otherwise the Redis behavior). Setting it to 1 reenables back the",
@@ -89,6 +94,8 @@ fn debug(cx: &mut Cx<'_>) -> Outcome {
         (b"protocol", 3) => protocol(cx)?,
         (b"populate", 3..=5) => populate(cx)?,
         (b"change-repl-id", 2) => cx.reply.ok(),
+        (b"panic", _) => crash::panic(),
+        (b"segfault", _) => crash::segfault(),
         _ => return Err(unknown(cx.arg(1))),
     }
     Ok(())

@@ -427,4 +427,11 @@ pub fn handoff(cx: &Cx<'_>, text: &mut String) {
     put(text, "handoff_last_freeze_us", state.last_freeze_us.get().to_native());
     put(text, "handoff_last_total_ms", state.last_total_ms.get().to_native());
     put(text, "handoff_last_connections", state.last_connections.get().to_native());
+    let cause = state.crash_cause.get();
+    let cause = String::from_utf8_lossy(cause.split(|byte| *byte == 0).next().unwrap_or_default());
+    put(text, "handoff_crashes", state.crashes.get().to_native());
+    put(text, "handoff_last_crash_cause", cause);
+    put(text, "handoff_last_crash_outage_us", state.crash_outage_us.get().to_native());
+    put(text, "handoff_poisoned_commands", state.poisoned.get().to_native());
+    put(text, "handoff_panics", state.panics.get().to_native());
 }
