@@ -22,9 +22,17 @@ impl Keeper {
 
     /// An executor is gone, and with it what its process was there for.
     pub(super) fn on_deaths(&mut self) {
-        while let Some(number) = self.watcher.next() {
+        while let Some(pid) = self.watcher.next() {
+            if self.is_recovering(pid) {
+                self.on_messages();
+                if self.is_recovering(pid) {
+                    process::signal_child(pid, Signal::SIGKILL);
+                    self.on_exit_in_recovery(Ending::Executor);
+                    continue;
+                }
+            }
             let alone = self.upgrade.is_none() && self.probation.is_none();
-            if number != self.serving.number || self.lost.is_some() || !alone {
+            if pid != self.serving.pid || self.lost.is_some() || !alone {
                 // Whoever is concerned notices for itself.
                 continue;
             }
@@ -44,7 +52,7 @@ impl Keeper {
             return;
         }
         if let (Ok(words), Ok(generation)) = (self.holding.words(), number_of(number)) {
-            self.watcher.watch(words, generation);
+            self.watcher.watch(words, generation, self.serving.pid);
             self.watched = Some(number);
         }
     }

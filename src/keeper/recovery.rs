@@ -334,6 +334,10 @@ impl Keeper {
         let mut status = machine.step(&mut estate);
         if matches!(status, Status::WantFreeze) {
             status = machine.freeze(&mut estate);
+            // It is ready, so it holds its lock.
+            if let Ok(generation) = number_of(recovery.child.number) {
+                self.watcher.watch(words, generation, recovery.child.pid);
+            }
         }
         match status {
             Status::Continue | Status::WantFreeze | Status::Frozen => {}
@@ -388,6 +392,10 @@ impl Keeper {
         let Some(recovery) = self.recovery.take() else { return };
         info!("generation {} {ending} before it served", recovery.child.number);
         self.deaths.note(recovery.child.cause(ending));
+        if ending == Ending::Executor {
+            // It will be reaped when the kernel has taken its memory apart.
+            self.leaving.push((recovery.child, Instant::now() + LEAVING_PATIENCE));
+        }
         self.on_loss(self.lost.unwrap_or(ending));
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use handoff::fence::await_death;
 use handoff::owner::Generation;
 use nix::fcntl::OFlag;
-use nix::unistd::{pipe2, read, write};
+use nix::unistd::{Pid, pipe2, read, write};
 
 use crate::words::HandoffWords;
 
@@ -29,14 +29,14 @@ impl Watcher {
         Ok(Self { deaths, news: Arc::new(news) })
     }
 
-    /// Has the death of a generation's executor [noticed](Self::next). If there is no thread for it, its
-    /// exit will have to do.
-    pub fn watch(&self, words: HandoffWords, generation: Generation) {
+    /// Has the death of a generation's executor [noticed](Self::next), which holds its lock. If there is no
+    /// thread for it, the exit of its process will have to do.
+    pub fn watch(&self, words: HandoffWords, generation: Generation, pid: Pid) {
         let news = self.news.clone();
         let wait = move || {
             if await_death(words.executor(generation)).is_ok() {
                 // A pipe that is full has told enough already.
-                let _ = write(&*news, &generation.get().to_ne_bytes());
+                let _ = write(&*news, &pid.as_raw().to_ne_bytes());
             }
         };
         if let Err(error) = std::thread::Builder::new().name("watcher".into()).spawn(wait) {
@@ -44,11 +44,11 @@ impl Watcher {
         }
     }
 
-    /// The number of the next generation whose executor is gone.
-    pub fn next(&self) -> Option<u64> {
-        let mut number = [0; size_of::<u32>()];
+    /// The process of the next generation whose executor is gone.
+    pub fn next(&self) -> Option<Pid> {
+        let mut number = [0; size_of::<i32>()];
         match read(&self.deaths, &mut number) {
-            Ok(length) if length == number.len() => Some(u64::from(u32::from_ne_bytes(number))),
+            Ok(length) if length == number.len() => Some(Pid::from_raw(i32::from_ne_bytes(number))),
             _ => None,
         }
     }

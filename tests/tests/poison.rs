@@ -196,16 +196,17 @@ fn a_command_that_was_fenced_for_its_length_is_run_to_its_end() {
     server.finish();
 }
 
-/// A process of the server that sleeps in a command.
-fn sleeper(server: &Server) -> Pid {
+/// A process of the server that sleeps in a command, and is none of those that were killed before.
+fn sleeper(server: &Server, killed: &[u32]) -> u32 {
     let end = Instant::now() + PATIENCE;
     let sleeps = |pid: &u32| {
         let call = fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
-        call.split(' ').next() == Some(&libc::SYS_clock_nanosleep.to_string())
+        let sleeps = call.split(' ').next() == Some(&libc::SYS_clock_nanosleep.to_string());
+        sleeps && !killed.contains(pid)
     };
     loop {
         if let Some(pid) = descendants(server.pid()).into_iter().find(sleeps) {
-            return Pid::from_raw(pid as i32);
+            return pid;
         }
         assert!(Instant::now() < end, "nobody sleeps:\n{}", server.log());
     }
@@ -216,8 +217,11 @@ fn a_kill_from_outside_says_nothing_about_the_command() {
     let server = alone();
     let mut client = server.connect();
     client.send(&["DEBUG", "SLEEP", "0.5"]);
+    let mut killed = Vec::new();
     for _ in 0..3 {
-        kill(sleeper(&server), Signal::SIGKILL).unwrap();
+        let pid = sleeper(&server, &killed);
+        kill(Pid::from_raw(pid as i32), Signal::SIGKILL).unwrap();
+        killed.push(pid);
     }
     assert_eq!(client.receive(), ok());
     assert_fields(
