@@ -35,6 +35,7 @@ fn fail(failure: &str, link: &Link) {
     let failed = match failure {
         "exit" => std::process::exit(3),
         "abort" => std::process::abort(),
+        "panic" => panic!("failing on purpose"),
         "kill" => raise(Signal::SIGKILL),
         "hang" => loop {
             std::thread::park();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use hotredis_tests::binaries;
 use hotredis_tests::client::{Client, encode};
-use hotredis_tests::server::{Server, Setup, descendants};
+use hotredis_tests::server::{Server, Setup, TempDir, descendants};
 use hotredis_tests::value::Value;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -299,6 +299,37 @@ fn others_notice_nothing_of_a_panic() {
     server.connect().call(&["RPUSH", "list", "v"]);
     assert_eq!(blocked.receive(), Value::Array(vec![Value::bulk("list"), Value::bulk("v")]));
     assert_fields(&server, &[("handoff_generation", "1"), ("handoff_panics", "200")]);
+    server.finish();
+}
+
+/// Nobody knows what a panic has left half done that was in no command: the process ends at once.
+#[test]
+fn a_panic_outside_of_commands_ends_the_process() {
+    let dir = TempDir::new();
+    let file = dir.path().join("failpoint");
+    let server = Setup::of_binary(&binaries::two_builds()[0])
+        .environment("HOTREDIS_FAILPOINT", &file)
+        .arguments(&["--probation", "60"])
+        .start();
+    let mut client = server.connect();
+    assert_eq!(client.call(&["INCR", "n"]), Value::Integer(1));
+    let outcome = server.upgrade(&binaries::two_builds()[1]);
+    assert!(outcome.success, "{}", outcome.output);
+    fs::write(&file, "successor.watched=panic").unwrap();
+    let end = Instant::now() + PATIENCE;
+    while server.info("handoff_crashes").as_deref() != Some("1") {
+        assert!(Instant::now() < end, "nothing has panicked:\n{}", server.log());
+    }
+    assert_eq!(client.call(&["INCR", "n"]), Value::Integer(2));
+    assert_fields(
+        &server,
+        &[
+            ("handoff_generation", "1"),
+            ("handoff_last_crash_cause", "SIGABRT"),
+            ("handoff_poisoned_commands", "0"),
+            ("handoff_panics", "0"),
+        ],
+    );
     server.finish();
 }
 
