@@ -5,7 +5,7 @@ use shm::{Off, OutOfMemory, Tx, U32, U64, field};
 
 use super::Executor;
 use super::turn::{Turn, between};
-use crate::session::Session;
+use crate::session::{self, Session, flag};
 
 /// A session's unfinished request of this size is read on in its own block.
 pub(super) const LARGE_INPUT: u32 = 32 << 10;
@@ -77,10 +77,15 @@ impl Executor {
         Ok(true)
     }
 
-    /// Keeps the input of a turn whose owner has died.
+    /// Keeps the input of a turn whose owner has died. Requests may stand in it, which have to run before
+    /// more is read: what comes next may be the end.
     pub(super) fn save_rest(&mut self, turn: &Turn) -> Result<(), OutOfMemory> {
         let mut tx = self.arena.begin();
         save_input(&mut tx, &self.input, turn)?;
+        let waits = tx.get(turn.session).is(flag::BLOCKED | flag::POSTPONED);
+        if turn.position < turn.length && !waits {
+            session::change_flags(&mut tx, turn.session, 0, flag::RESUMED)?;
+        }
         tx.commit(&between(0, 0));
         Ok(())
     }

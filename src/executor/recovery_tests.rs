@@ -7,6 +7,7 @@ use rand::{RngExt, SeedableRng};
 
 use super::replies::Flushed;
 use super::tests::{Died, World, bulk, echo};
+use super::turn::Served;
 use super::{Death, InFlight, Left};
 
 impl World {
@@ -73,13 +74,31 @@ fn a_turn_that_an_owner_died_in_is_ended() {
     let mut world = world.die();
     assert_eq!(world.recover(), None);
     world.check();
-    world.turn(client, b"NG\r\n");
+    assert_eq!(world.turn(client, b"NG\r\n"), Served::LookAt { more: true });
+    world.turn(client, b"");
     world.write();
     while world.flush(client) == Flushed::More {}
     // The counter was never set: the second request is the first to reach it here.
     assert_eq!(world.received(client), b":1\r\n:1\r\n+PONG\r\n");
     let read = world.executor.arena.get(session).total_in.get().to_native();
     assert_eq!(read, 26 + 4);
+    world.check();
+}
+
+/// A client that has sent its last and closed its side is answered all the same.
+#[test]
+fn what_was_read_runs_before_the_end_is_read() {
+    let mut world = World::new(u64::MAX);
+    let client = world.connect();
+    (world.pipe(client).ended, world.pipe(client).dies_in) = (true, Some(0));
+    let died = catch_unwind(AssertUnwindSafe(|| world.turn(client, b"INCR n\r\nINCR n\r\n")));
+    assert!(died.is_err_and(|why| why.is::<Died>()));
+    let mut world = world.die();
+    assert_eq!(world.recover(), None);
+    assert_eq!(world.turn(client, b""), Served::More);
+    world.write();
+    assert_eq!(world.received(client), b":1\r\n:2\r\n");
+    assert_eq!(world.turn(client, b""), Served::Close);
     world.check();
 }
 

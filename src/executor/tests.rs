@@ -23,6 +23,8 @@ pub(super) struct Pipe {
     pub(super) carried: Carried,
     /// Nothing counts what it carries.
     pub(super) uncounted: bool,
+    /// Behind its input comes the end.
+    pub(super) ended: bool,
     /// The owner dies within the call that is so many calls away, when it has done its work.
     pub(super) dies_in: Option<u32>,
 }
@@ -46,6 +48,9 @@ impl Pipe {
 
 impl Stream for Pipe {
     fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.input.is_empty() && self.ended {
+            return Ok(0);
+        }
         if self.input.is_empty() {
             return Err(io::ErrorKind::WouldBlock.into());
         }

@@ -250,7 +250,13 @@ impl Generation {
             Err(panic) => return self.after_panic(&*panic),
         };
         match served {
-            Served::Close => self.close(slot),
+            Served::Close => {
+                // What was answered before the end, and could not be written then because its owner died.
+                if self.executor.has_output(slot) {
+                    self.flush(slot);
+                }
+                self.close(slot);
+            }
             Served::More => self.poller.enqueue(slot),
             // The end comes behind what was read.
             Served::Drained | Served::Postponed if connection.peer_closed => {

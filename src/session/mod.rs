@@ -169,7 +169,7 @@ pub mod flag {
     pub const BLOCKED: u64 = 1 << 20;
     /// Has a non-empty list of watched keys.
     pub const WATCHING: u64 = 1 << 21;
-    /// Was blocked, and has input to go on with.
+    /// Was blocked, or cut off by a death, and has input to go on with.
     pub const RESUMED: u64 = 1 << 22;
 }
 
