@@ -80,6 +80,21 @@ pub struct Settings {
     pub hang_timeout_ms: u64,
     /// Where the control socket is; absolute.
     pub runtime_dir: PathBuf,
+    /// Where SIGUSR2 finds the next binary.
+    #[serde(default)]
+    pub binary: PathBuf,
+    /// Who started the server and wants to know how it is, if anybody.
+    #[serde(default)]
+    pub service_manager: Option<NotifySocket>,
+}
+
+/// Where a service manager is told how the server is, as its environment said.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotifySocket {
+    /// `NOTIFY_SOCKET`.
+    pub name: String,
+    /// In which it wants signs of life, microseconds.
+    pub watchdog_us: Option<u64>,
 }
 
 // A keeper outlives the builds that it starts: what an earlier one did not send has its default.

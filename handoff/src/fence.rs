@@ -8,12 +8,13 @@
 
 use std::io;
 use std::marker::PhantomData;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::Signal;
 
 use crate::death::{Cause, Inquest};
 use crate::error::FenceError;
@@ -276,20 +277,18 @@ impl ProcessHandle {
         let pidfd = unsafe { OwnedFd::from_raw_fd(fd as i32) };
         Ok(Self { pid, pidfd, inquest: Inquest::open(pid) })
     }
-}
 
-impl OtherProcess for ProcessHandle {
-    fn pid(&self) -> u32 {
-        self.pid
-    }
-
-    fn kill(&self) -> Result<(), FenceError> {
+    /// Sends it a signal, if it is still there.
+    ///
+    /// # Errors
+    /// [`FenceError::Os`] if it belongs to another user.
+    pub fn signal(&self, signal: Signal) -> Result<(), FenceError> {
         // SAFETY: takes the descriptor, a signal number, a null siginfo and flags 0.
         let result = unsafe {
             libc::syscall(
                 libc::SYS_pidfd_send_signal,
                 self.pidfd.as_raw_fd(),
-                libc::SIGKILL,
+                signal as libc::c_int,
                 ptr::null::<libc::siginfo_t>(),
                 0,
             )
@@ -298,6 +297,23 @@ impl OtherProcess for ProcessHandle {
             return Ok(());
         }
         Err(os("pidfd_send_signal"))
+    }
+}
+
+impl AsFd for ProcessHandle {
+    /// Readable when the process has ended.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+}
+
+impl OtherProcess for ProcessHandle {
+    fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    fn kill(&self) -> Result<(), FenceError> {
+        self.signal(Signal::SIGKILL)
     }
 
     fn has_exited(&self) -> bool {

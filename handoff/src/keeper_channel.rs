@@ -146,14 +146,14 @@ pub struct Endpoint<Tx, Rx> {
     messages: PhantomData<fn(Tx) -> Rx>,
 }
 
-/// Makes a channel: the keeper's end, and the descriptor that a generation is to inherit
-/// (close-on-exec until the spawner clears it in the child).
-pub fn pair() -> Result<(KeeperEnd, OwnedFd), ChannelError> {
+/// Makes a channel: the end of the process that makes it, and the descriptor that the other one is to
+/// inherit (close-on-exec until the spawner clears it in the child).
+pub fn pair<Tx: Message, Rx: Message>() -> Result<(Endpoint<Tx, Rx>, OwnedFd), ChannelError> {
     let (ours, theirs) = Link::pair()?;
     Ok((Endpoint::new(ours), theirs))
 }
 
-impl GenerationEnd {
+impl<Tx: Message, Rx: Message> Endpoint<Tx, Rx> {
     /// Takes over the descriptor that this process was started with. Fails unless it is a packet
     /// socket.
     pub fn from_inherited(socket: OwnedFd) -> Result<Self, ChannelError> {
@@ -165,9 +165,7 @@ impl GenerationEnd {
         end.socket.set_nonblocking(true)?;
         Ok(end)
     }
-}
 
-impl<Tx: Message, Rx: Message> Endpoint<Tx, Rx> {
     fn new(socket: OwnedFd) -> Self {
         // The type is the nearest that the standard library has: it only passes calls on.
         Self {

@@ -1,7 +1,7 @@
 //! `hotredis generation`: takes over the keeper's channel and learns from its first message what to
 //! be.
 
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -9,10 +9,10 @@ use anyhow::{Context, bail};
 use clap::Args;
 use handoff::death::Cause;
 use handoff::keeper_channel::{Delivery, GenerationEnd, KeeperToGeneration};
-use nix::fcntl::{FcntlArg, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::Entry;
+use crate::inherited::adopt;
 use crate::logging;
 use crate::role::{Role, Succession};
 use crate::settings::Settings;
@@ -43,16 +43,6 @@ pub fn run(options: &Options, entry: &Entry) -> anyhow::Result<ExitCode> {
     };
     logging::init(settings.log_format, settings.log_level()?);
     Ok((entry.generation)(channel, role))
-}
-
-fn adopt(number: RawFd) -> anyhow::Result<OwnedFd> {
-    // SAFETY: only asked whether it is open, which does no harm to whoever owns it.
-    let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
-    fcntl(borrowed, FcntlArg::F_GETFD)
-        .with_context(|| format!("descriptor {number} is not open"))?;
-    // SAFETY: it is open, was inherited, and this process has opened nothing yet of which it could
-    // be the number.
-    Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
 fn holding_link(delivery: Delivery<KeeperToGeneration>) -> anyhow::Result<OwnedFd> {

@@ -5,6 +5,7 @@ mod client;
 mod fleet;
 mod generation;
 mod history;
+mod keeper;
 mod preflight;
 mod rollback;
 mod serve;
@@ -71,6 +72,9 @@ enum Command {
     /// Run as a generation. Started by the keeper only.
     #[command(hide = true)]
     Generation(generation::Options),
+    /// Run as the keeper of a server that has lost its own. Started by that server only.
+    #[command(hide = true)]
+    Keeper(keeper::Options),
     /// Print what this binary is, as one line of JSON. Run by the keeper before an upgrade.
     #[command(hide = true)]
     Preflight,
@@ -87,6 +91,7 @@ pub fn main(entry: &Entry) -> ExitCode {
         Command::Status(options) => status::run(&options),
         Command::Check(options) => return check::run(&options),
         Command::Generation(options) => generation::run(&options, entry),
+        Command::Keeper(options) => keeper::run(&options),
         Command::Preflight => preflight::run(entry),
     };
     done.unwrap_or_else(|error| {

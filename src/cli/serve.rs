@@ -128,13 +128,14 @@ pub struct Options {
 }
 
 pub fn run(options: Options) -> anyhow::Result<ExitCode> {
-    let settings = settings_of(options)?;
+    let mut settings = settings_of(options)?;
     // Before there is a process that would have to be stopped again.
     settings.port()?;
     logging::init(settings.log_format, settings.log_level()?);
-    let binary =
+    settings.binary =
         keeper::path_started_from().context("cannot find the file that this process runs")?;
-    Ok(keeper::run(settings, binary))
+    settings.service_manager = keeper::service_manager();
+    Ok(keeper::run(settings))
 }
 
 fn settings_of(options: Options) -> anyhow::Result<Settings> {
@@ -159,6 +160,8 @@ fn settings_of(options: Options) -> anyhow::Result<Settings> {
         probation_ms: u64::try_from(options.probation.as_millis())?,
         hang_timeout_ms: u64::try_from(options.hang_timeout.as_millis())?,
         runtime_dir: std::path::absolute(runtime_dir)?,
+        binary: PathBuf::new(),
+        service_manager: None,
     })
 }
 

@@ -14,10 +14,12 @@
 //! | [`prefault`] | pages that are entered into the page table before the freeze |
 //! | [`configuration`] | the configuration as it passes from one generation to the next |
 //! | [`telling`] | the keeper is told of what has to outlive this process |
+//! | [`new_keeper`] | a keeper is started in place of one that has died |
 
 mod admission;
 mod configuration;
 mod giving;
+mod new_keeper;
 mod orders;
 mod panics;
 mod prefault;
@@ -109,6 +111,7 @@ pub fn run(channel: GenerationEnd, role: Role) -> ExitCode {
         Role::First { generation, keeper_pid, settings, holding } => {
             match start::start(&channel, generation, keeper_pid, &settings) {
                 Ok(mut generation) => {
+                    generation.settings = settings;
                     generation.tell_keeper(holding, None);
                     generation.serve(channel)
                 }

@@ -26,9 +26,9 @@ impl Generation {
                     continue;
                 }
                 Err(e) => {
-                    // Without a keeper there are no upgrades, but clients are served on.
-                    warn!("the keeper is gone: {e}; serving on without it");
+                    warn!("the keeper is gone: {e}; serving on, another one will be started");
                     self.poller.forget_keeper(channel);
+                    self.note_keeper_gone();
                     break;
                 }
             };

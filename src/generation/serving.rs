@@ -18,12 +18,14 @@ use signal_hook::consts::SIGTERM;
 use tracing::{error, info};
 
 use super::giving::{Giving, wait_us};
+use super::new_keeper::KeeperIs;
 use super::orders::say;
 use super::watched::{Lag, RETRY_US, TICK_US};
 use crate::executor::replies::{Flushed, ReplyState};
 use crate::executor::turn::Served;
 use crate::executor::{Action, Executor};
 use crate::net::{Outbound, Poller, Ready, Source};
+use crate::settings::Settings;
 use crate::util::time::{monotonic_us, unix_time_ms};
 use crate::words::HandoffWords;
 
@@ -47,6 +49,9 @@ pub struct Generation {
     pub(super) keeper_lag: Lag,
     /// Listeners where connections may be waiting although the poll will not say so.
     pub(super) accept_again: Vec<usize>,
+    pub(super) keeper: KeeperIs,
+    /// What `hotredis serve` was given: for a keeper that has to be started.
+    pub(super) settings: Settings,
     /// Accepting is not tried again before the next round.
     pub(super) accept_failed: bool,
     /// The log says so already.
@@ -88,6 +93,8 @@ impl Generation {
             telling: None,
             keeper_lag: Lag::default(),
             accept_again: Vec::new(),
+            keeper: KeeperIs::default(),
+            settings: Settings::default(),
             accept_failed: false,
             accept_warned: false,
             orphans: Vec::new(),
@@ -124,6 +131,7 @@ impl Generation {
             }
             self.tell_news();
             self.drive_upgrade(&mut channel);
+            self.replace_keeper(&mut channel);
             if let Some(code) = self.exit {
                 if let Some(cause) = self.stopping.take() {
                     say(&channel, Stopping { cause }.into());
@@ -145,6 +153,9 @@ impl Generation {
         }
         if self.is_watched() {
             until = until.min(TICK_US);
+        }
+        if let Some(wait) = self.keeperless_wait_us() {
+            until = until.min(wait);
         }
         match &self.telling {
             Some(telling) if telling.has_news() => until = until.min(wait_us(telling.wake())),

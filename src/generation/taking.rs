@@ -180,8 +180,9 @@ pub fn take_over(channel: &GenerationEnd, succession: Succession) -> Result<Gene
         error!("the upgrade has failed: {reason}");
         say(channel, UpgradeFailed { upgrade, phase, reason }.into());
     };
-    let Succession { generation, keeper_pid, predecessor_pid, cause, link, holding, .. } =
-        succession;
+    let Succession {
+        generation, keeper_pid, predecessor_pid, cause, settings, link, holding, ..
+    } = succession;
     let (mut arriving, mut successor) =
         prepare(link, predecessor_pid.is_none()).map_err(|reason| failed(Phase::Start, reason))?;
     // Opened before the freeze: that process is to stand by, and may have to be fenced one day.
@@ -202,6 +203,7 @@ pub fn take_over(channel: &GenerationEnd, succession: Succession) -> Result<Gene
                 return Err(());
             }
         };
+    serving.settings = settings;
     serving.tell_keeper(holding, was_told(&offered.payload).then_some(told));
     let freeze = match predecessor {
         Some(predecessor) => {

@@ -1,81 +1,22 @@
 //! What the keeper knows of a generation that it has started.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 
 use handoff::death::{Cause, Inquest};
+use handoff::fence::{OtherProcess, ProcessHandle};
 use handoff::keeper_channel::{
-    ChannelError, GenerationToKeeper, Hold, KeeperEnd, KeeperToGeneration, Ready, Serving,
+    ChannelError, GenerationToKeeper, Hold, KeeperEnd, KeeperToGeneration,
 };
-use handoff::message::Identity;
+use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use tracing::warn;
 
-use super::preflight::Required;
-use super::process::{Binary, Ending, pid_number};
+use super::process::{Binary, Ending, pid_number, signal_child};
+use crate::keeper_state::Profile;
 
 /// Most messages taken from one generation before the loop looks at its other work.
 const BATCH: usize = 64;
-
-/// What a generation said of itself when it began to serve.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Profile {
-    /// Version of its build.
-    pub version: String,
-    /// Mark of its build, empty if it has none.
-    pub build: String,
-    /// Fingerprint of the arena that it serves.
-    pub fingerprint: String,
-    /// Lowest and highest handoff version that it speaks.
-    pub handoff_versions: (u16, u16),
-    /// What it listens on.
-    pub addresses: Vec<String>,
-}
-
-impl From<Ready> for Profile {
-    fn from(said: Ready) -> Self {
-        Self {
-            version: said.version,
-            build: said.build,
-            fingerprint: said.fingerprint,
-            handoff_versions: said.handoff_versions,
-            addresses: said.addresses,
-        }
-    }
-}
-
-impl From<Serving> for Profile {
-    fn from(said: Serving) -> Self {
-        Self {
-            version: said.version,
-            build: said.build,
-            fingerprint: said.fingerprint,
-            handoff_versions: said.handoff_versions,
-            addresses: said.addresses,
-        }
-    }
-}
-
-impl Profile {
-    /// Who it is, as the handoff's machines say it.
-    pub fn identity(&self) -> Identity {
-        let fingerprint = u64::from_str_radix(&self.fingerprint, 16).unwrap_or_default();
-        Identity {
-            version: self.version.clone(),
-            build: self.build.clone(),
-            fingerprint: fingerprint.to_le_bytes().to_vec(),
-        }
-    }
-
-    /// What a successor of this generation has to fit.
-    pub fn required(&self) -> Required {
-        Required {
-            keeper_protocol: handoff::keeper_channel::KEEPER_PROTOCOL,
-            handoff_versions: self.handoff_versions,
-            fingerprint: self.fingerprint.clone(),
-        }
-    }
-}
 
 /// A generation that has been started and not been reaped.
 #[derive(Debug)]
@@ -95,6 +36,8 @@ pub struct Child {
     inquest: Inquest,
     /// `None` once it is closed or has broken.
     channel: Option<KeeperEnd>,
+    /// If another keeper has started it, so that it is nobody's here to reap.
+    handle: Option<ProcessHandle>,
 }
 
 impl Child {
@@ -109,6 +52,7 @@ impl Child {
             binary,
             inquest: Inquest::open(pid_number(pid)),
             channel: Some(channel),
+            handle: None,
         }
     }
 
@@ -117,13 +61,36 @@ impl Child {
         match ending {
             Ending::Exit(code) => Cause::Exit(code),
             Ending::Signal(signal) => self.inquest.judge(Cause::Signal(signal as i32)),
-            Ending::Executor => self.inquest.cause(None),
+            Ending::Executor | Ending::Unknown => self.inquest.cause(None),
         }
+    }
+
+    /// A generation that another keeper has started, by which it is known to be there.
+    pub fn adopted(self, handle: ProcessHandle, profile: Profile) -> Self {
+        Self { handle: Some(handle), profile, ..self }
+    }
+
+    /// Sends it a signal. It has not been reaped.
+    pub fn signal(&self, signal: Signal) {
+        match &self.handle {
+            // It is another's only if it has changed user, and cannot be helped.
+            Some(handle) => drop(handle.signal(signal)),
+            None => signal_child(self.pid, signal),
+        }
+    }
+
+    /// What is readable when it has ended, if its exit is not reported otherwise.
+    pub fn handle(&self) -> Option<BorrowedFd<'_>> {
+        self.handle.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Whether it has ended, and its exit will not be reported otherwise.
+    pub fn has_gone(&self) -> bool {
+        self.handle.as_ref().is_some_and(OtherProcess::has_exited)
     }
 
     /// The channel, to be polled for reading while it is there.
     pub fn channel(&self) -> Option<BorrowedFd<'_>> {
-        use std::os::fd::AsFd;
         self.channel.as_ref().map(AsFd::as_fd)
     }
 

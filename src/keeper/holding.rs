@@ -32,6 +32,11 @@ impl Holding {
         Ok(theirs)
     }
 
+    /// Takes the keeper's end of a holding link that somebody else has made.
+    pub fn add(&mut self, generation: u64, link: Link) {
+        self.links.push((generation, link));
+    }
+
     /// The links, to be polled for reading.
     pub fn watched(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.links.iter().map(|(_, link)| link.as_fd())

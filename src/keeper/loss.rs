@@ -4,7 +4,7 @@ use nix::sys::signal::Signal;
 use tracing::{error, info};
 
 use super::Keeper;
-use super::process::{self, Ending};
+use super::process::Ending;
 use super::recovery::number_of;
 use super::upgrading::{Step, Upgrade};
 
@@ -39,7 +39,7 @@ impl Keeper {
             self.on_messages();
             if self.stopping.is_none() && !self.serving.stopping {
                 // Whatever of it is left is not to wake up again.
-                process::signal_child(self.serving.pid, Signal::SIGKILL);
+                self.serving.signal(Signal::SIGKILL);
                 self.on_exit_of_serving(Ending::Executor);
             }
         }
@@ -95,6 +95,6 @@ impl Keeper {
     /// Whoever asked it to stop by a signal got what was wanted, said or unsaid.
     pub(super) fn stopped_as_asked(&self, ending: Ending) -> bool {
         self.stopping.is_some()
-            && matches!(ending, Ending::Signal(Signal::SIGTERM) | Ending::Exit(0))
+            && matches!(ending, Ending::Signal(Signal::SIGTERM) | Ending::Exit(0) | Ending::Unknown)
     }
 }

@@ -6,6 +6,7 @@
 //! a state with a deadline. It holds the arena, listeners and clients' sockets for the case that a
 //! generation dies, but never looks into any of them, so there is little that could make it fail.
 
+mod beginning;
 mod child;
 mod control;
 mod history;
@@ -27,9 +28,8 @@ mod upgrading;
 mod watcher;
 
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use handoff::keeper_channel::{self as channel, GenerationToKeeper, Phase};
@@ -39,16 +39,18 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use tracing::{error, info, warn};
 
+use crate::keeper_state::KeeperState;
 use crate::settings::{Settings, SettingsError};
-use crate::version;
 use child::Child;
 use control::{ClientId, ControlSocket, Incoming};
 use history::History;
 use holding::Holding;
 use notify::ServiceManager;
+pub use notify::of_environment as service_manager;
 use pidfile::PidFile;
 use probation::Probation;
-use process::{Binary, BinaryError, Ending, SpawnError};
+pub use process::path_started_from;
+use process::{BinaryError, Ending, SpawnError};
 use recovery::{Deaths, Recovery};
 use requests::Pending;
 use runtime_dir::RuntimeDirError;
@@ -99,6 +101,14 @@ pub enum KeeperError {
     /// Generation 1 has no way to tell what it holds.
     #[error("cannot start generation 1: no holding link: {0}")]
     Holding(String),
+    /// What a generation that has lost its keeper has given cannot be used.
+    #[error("cannot carry on for the keeper that has died: {what}: {why}")]
+    State {
+        /// What of it.
+        what: &'static str,
+        /// Why not.
+        why: String,
+    },
     /// A system call failed.
     #[error("cannot {what}: {errno}")]
     Os {
@@ -109,10 +119,19 @@ pub enum KeeperError {
     },
 }
 
-/// Runs the keeper until its server is gone: the whole of `hotredis serve`. `binary` is where
-/// SIGUSR2 finds the next binary.
-pub fn run(settings: Settings, binary: PathBuf) -> ExitCode {
-    match Keeper::start(settings, binary).and_then(Keeper::keep) {
+/// Runs the keeper until its server is gone: the whole of `hotredis serve`.
+pub fn run(settings: Settings) -> ExitCode {
+    keep(Keeper::start(settings))
+}
+
+/// Runs the keeper of a server that has lost its own, until that server is gone: the whole of
+/// `hotredis keeper`.
+pub fn carry_on(state: KeeperState) -> ExitCode {
+    keep(Keeper::carry_on(state))
+}
+
+fn keep(keeper: Result<Keeper, KeeperError>) -> ExitCode {
+    match keeper.and_then(Keeper::keep) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             error!("{error}");
@@ -134,7 +153,6 @@ enum Source {
 struct Keeper {
     settings: Settings,
     settings_json: String,
-    binary: PathBuf,
     started: Instant,
     signals: Signals,
     control: ControlSocket,
@@ -173,74 +191,13 @@ struct Keeper {
 }
 
 impl Keeper {
-    fn start(settings: Settings, binary: PathBuf) -> Result<Self, KeeperError> {
-        let settings_json = settings.to_json()?;
-        let directory = &settings.runtime_dir;
-        if let Err(error) = process::close_inherited_on_exec() {
-            warn!("cannot keep inherited descriptors from generations: {error}");
-        }
-        let signals = Signals::take_over()
-            .map_err(|errno| KeeperError::Os { what: "take over signals", errno })?;
-        runtime_dir::prepare(directory)?;
-        runtime_dir::remove_stale(directory);
-        let control = ControlSocket::bind(directory)
-            .map_err(|source| KeeperError::Control { directory: directory.clone(), source })?;
-        let watcher = Watcher::new()
-            .map_err(|errno| KeeperError::Os { what: "make a pipe for deaths", errno })?;
-        let mut holding = Holding::default();
-        let link = holding.open(1).map_err(KeeperError::Holding)?;
-        let running = Rc::new(Binary::running()?);
-        let (pid, end) = process::spawn_generation(&running)?;
-        let serving = Child::new(pid, 1, end, running);
-        let first = channel::Start {
-            generation: serving.number,
-            keeper_pid: std::process::id(),
-            settings: settings_json.clone(),
-        };
-        if let Err(error) = serving.begin(first, None, link.as_fd()) {
-            process::signal_child(pid, Signal::SIGKILL);
-            return Err(error.into());
-        }
-        info!(
-            "hotredis {} starts, keeper {}",
-            version::describe(version::VERSION, version::build()),
-            std::process::id()
-        );
-        Ok(Self {
-            settings,
-            settings_json,
-            binary,
-            started: Instant::now(),
-            signals,
-            control,
-            pidfile: None,
-            manager: ServiceManager::from_environment(),
-            serving,
-            ready: false,
-            lost: None,
-            upgrade: None,
-            probation: None,
-            holding,
-            recovery: None,
-            deaths: Deaths::default(),
-            watcher,
-            watched: None,
-            leaving: Vec::new(),
-            pending: Vec::new(),
-            next_number: 1,
-            history: History::default(),
-            stopping: None,
-            interrupts: 0,
-            exit: None,
-        })
-    }
-
     fn keep(mut self) -> Result<u8, KeeperError> {
         loop {
             let found = self.wait()?;
             let now = Instant::now();
             self.holding.receive();
             self.on_messages();
+            self.on_adopted();
             self.watch_serving();
             self.on_deaths();
             // Only after the messages: what a process said before it ended counts.
@@ -295,6 +252,7 @@ impl Keeper {
             (Source::Other, of_upgrade),
             (Source::Other, predecessor),
             (Source::Other, Some(self.watcher.as_fd())),
+            (Source::Other, self.adopted_process()),
         ];
         let single = single
             .into_iter()
@@ -338,7 +296,7 @@ impl Keeper {
         for (child, deadline) in &mut self.leaving {
             if now >= *deadline {
                 warn!("generation {} has handed over but does not exit: killed", child.number);
-                process::signal_child(child.pid, Signal::SIGKILL);
+                child.signal(Signal::SIGKILL);
                 *deadline = now + LEAVING_PATIENCE;
             }
         }
@@ -391,7 +349,7 @@ impl Keeper {
                 // It exits by itself; should it have exited with 0 the start has failed all the
                 // same.
                 self.exit = Some(1);
-                process::signal_child(self.serving.pid, Signal::SIGKILL);
+                self.serving.signal(Signal::SIGKILL);
             }
             GenerationToKeeper::Progress(said) => self.on_progress(&said),
             GenerationToKeeper::UpgradeFailed(said) => self.on_upgrade_failed(said),
@@ -410,27 +368,6 @@ impl Keeper {
                 warn!("generation {}: unexpected message {unexpected:?}", self.serving.number)
             }
         }
-    }
-
-    fn on_ready(&mut self, said: channel::Ready) {
-        let addresses = said.addresses.join(", ");
-        self.serving.profile = said.into();
-        self.ready = true;
-        self.deaths.begun(Instant::now());
-        let directory = self.settings.runtime_dir.clone();
-        if let Err(error) = self.control.publish(&directory) {
-            error!("cannot put the control socket into {}: {error}", directory.display());
-            self.stop("no control socket");
-            return;
-        }
-        if let Some(path) = self.settings.last_single("pidfile").map(PathBuf::from) {
-            match PidFile::write(&path) {
-                Ok(file) => self.pidfile = Some(file),
-                Err(error) => warn!("cannot write the pid file {}: {error}", path.display()),
-            }
-        }
-        info!("Ready to accept connections on {addresses}");
-        info!("control socket {}", self.control.path().display());
     }
 
     fn on_signals(&mut self) {
@@ -509,7 +446,7 @@ impl Keeper {
         self.release_predecessor();
         let told = self.ready && self.serving.send(channel::Shutdown { cause }, None).is_ok();
         if !told {
-            process::signal_child(self.serving.pid, Signal::SIGTERM);
+            self.serving.signal(Signal::SIGTERM);
         }
         self.serving.told_to_stop = true;
     }
@@ -517,19 +454,19 @@ impl Keeper {
     /// Leaves no child behind.
     fn kill_all(&self) {
         if self.lost.is_none() {
-            process::signal_child(self.serving.pid, Signal::SIGKILL);
+            self.serving.signal(Signal::SIGKILL);
         }
         if let Some(Upgrade { step: Step::Handover(successor), .. }) = &self.upgrade {
-            process::signal_child(successor.pid, Signal::SIGKILL);
+            successor.signal(Signal::SIGKILL);
         }
         if let Some(probation) = &self.probation {
-            process::signal_child(probation.predecessor.pid, Signal::SIGKILL);
+            probation.predecessor.signal(Signal::SIGKILL);
         }
         if let Some(recovery) = &self.recovery {
-            process::signal_child(recovery.child.pid, Signal::SIGKILL);
+            recovery.child.signal(Signal::SIGKILL);
         }
         for (child, _) in &self.leaving {
-            process::signal_child(child.pid, Signal::SIGKILL);
+            child.signal(Signal::SIGKILL);
         }
     }
 
@@ -550,30 +487,4 @@ impl Keeper {
 fn heard_from(child: &mut Child) -> Vec<(Pid, GenerationToKeeper)> {
     let messages = child.receive();
     messages.into_iter().map(|message| (child.pid, message)).collect()
-}
-
-/// Where the file is from which this process was started: what SIGUSR2 upgrades to.
-///
-/// The path as it was given, not what it stood for: a symbolic link that is moved to a new version
-/// is followed.
-pub fn path_started_from() -> std::io::Result<PathBuf> {
-    let running = std::env::current_exe()?;
-    let Some(given) = std::env::args_os().next().map(PathBuf::from) else { return Ok(running) };
-    let candidates: Vec<PathBuf> = if given.components().count() > 1 {
-        vec![std::path::absolute(&given)?]
-    } else {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        std::env::split_paths(&path).map(|directory| directory.join(&given)).collect()
-    };
-    // argv[0] may say anything: only a file that is the running one counts.
-    let found =
-        candidates.into_iter().find(|candidate| same_file(candidate, Path::new("/proc/self/exe")));
-    Ok(found.unwrap_or(running))
-}
-
-fn same_file(one: &Path, other: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    let identity =
-        |path: &Path| std::fs::metadata(path).map(|found| (found.dev(), found.ino())).ok();
-    identity(one).is_some_and(|found| Some(found) == identity(other))
 }

@@ -9,16 +9,16 @@
 //! | the server is to stop, or has ended | `STOPPING=1` |
 //! | whoever serves has shown that it lives | `WATCHDOG=1` |
 //!
-//! Each comes with a `STATUS` for people. `MAINPID` is never said: the keeper's pid does not change.
+//! Each comes with a `STATUS` for people. `MAINPID` is said only by a keeper that carries on for one that
+//! has died.
 //!
 //! The keeper does not report each event: [`Keeper::attend_service_manager`] compares how things are
 //! with what was said last, once in each turn of the loop. So no path can forget to tell, and what
 //! could not be sent is sent later, as it is then.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::io::{self, ErrorKind};
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::{Duration, Instant};
 
@@ -28,6 +28,7 @@ use nix::unistd::Pid;
 use tracing::{info, warn};
 
 use super::Keeper;
+use crate::settings::{NotifySocket, Settings};
 use crate::version;
 
 /// After a message could not be sent: the manager may be busy, or be starting again.
@@ -129,6 +130,8 @@ impl Watchdog {
 pub struct ServiceManager {
     socket: UnixDatagram,
     address: SocketAddr,
+    /// To be said with the first message.
+    main_pid: Option<u32>,
     told: Option<Condition>,
     /// Something could not be sent: when to try again.
     retry_at: Option<Instant>,
@@ -136,15 +139,11 @@ pub struct ServiceManager {
 }
 
 impl ServiceManager {
-    /// The manager that the environment names, if one does.
-    pub fn from_environment() -> Option<Self> {
-        let name = std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty())?;
-        let interval = watchdog_interval(
-            std::env::var_os("WATCHDOG_USEC"),
-            std::env::var_os("WATCHDOG_PID"),
-            std::process::id(),
-        );
-        match Self::new(&name, interval) {
+    /// The manager that the settings name, if they do. `main_pid` is told if it is not the process that
+    /// the manager started.
+    pub fn of(settings: &Settings, main_pid: Option<u32>) -> Option<Self> {
+        let NotifySocket { name, watchdog_us } = settings.service_manager.as_ref()?;
+        match Self::new(name, watchdog_us.map(Duration::from_micros), main_pid) {
             Ok(manager) => Some(manager),
             Err(error) => {
                 warn!("cannot tell the service manager anything: NOTIFY_SOCKET={name:?}: {error}");
@@ -153,12 +152,12 @@ impl ServiceManager {
         }
     }
 
-    fn new(name: &OsStr, interval: Option<Duration>) -> io::Result<Self> {
+    fn new(name: &str, interval: Option<Duration>, main_pid: Option<u32>) -> io::Result<Self> {
         let address = address_of(name)?;
         let socket = UnixDatagram::unbound()?;
         socket.set_nonblocking(true)?;
         let watchdog = interval.map(Watchdog::new);
-        Ok(Self { socket, address, told: None, retry_at: None, watchdog })
+        Ok(Self { socket, address, main_pid, told: None, retry_at: None, watchdog })
     }
 
     /// When it must be attended to, whatever else happens.
@@ -171,12 +170,16 @@ impl ServiceManager {
         if self.retry_at.is_some_and(|at| now < at) && condition.phase != Phase::Stopping {
             return;
         }
-        let Some(message) = condition.message(self.told.as_ref()) else {
+        let Some(mut message) = condition.message(self.told.as_ref()) else {
             self.retry_at = None;
             return;
         };
+        if let Some(pid) = self.main_pid {
+            message.insert_str(0, &format!("MAINPID={pid}\n"));
+        }
         if self.send(&message) {
             self.told = Some(condition);
+            self.main_pid = None;
             self.retry_at = None;
         } else {
             self.retry_at = Some(now + RETRY);
@@ -210,8 +213,28 @@ impl ServiceManager {
     }
 }
 
+/// The manager that the environment names, if one does.
+pub fn of_environment() -> Option<NotifySocket> {
+    let name = std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty())?;
+    let interval = watchdog_interval(
+        std::env::var_os("WATCHDOG_USEC"),
+        std::env::var_os("WATCHDOG_PID"),
+        std::process::id(),
+    );
+    match name.into_string() {
+        Ok(name) => {
+            let watchdog_us = interval.map(|interval| interval.as_micros() as u64);
+            Some(NotifySocket { name, watchdog_us })
+        }
+        Err(name) => {
+            warn!("cannot tell the service manager anything: NOTIFY_SOCKET={name:?} is not UTF-8");
+            None
+        }
+    }
+}
+
 /// A path, or with `@` in front a name in the abstract namespace.
-fn address_of(name: &OsStr) -> io::Result<SocketAddr> {
+fn address_of(name: &str) -> io::Result<SocketAddr> {
     match name.as_bytes() {
         [b'@', name @ ..] => SocketAddr::from_abstract_name(name),
         [b'/', ..] => SocketAddr::from_pathname(name),
@@ -335,13 +358,13 @@ mod tests {
 
     #[test]
     fn an_address_is_a_path_or_an_abstract_name() {
-        let path = address_of(OsStr::new("/run/x")).unwrap();
+        let path = address_of("/run/x").unwrap();
         assert_eq!(path.as_pathname(), Some(std::path::Path::new("/run/x")));
-        let name = address_of(OsStr::new("@x y")).unwrap();
+        let name = address_of("@x y").unwrap();
         assert_eq!(name.as_abstract_name(), Some(&b"x y"[..]));
-        assert!(address_of(OsStr::new("run/x")).is_err());
-        assert!(address_of(OsStr::new("vsock:2:1234")).is_err());
-        assert!(address_of(OsStr::new(&format!("/{}", "x".repeat(200)))).is_err());
+        assert!(address_of("run/x").is_err());
+        assert!(address_of("vsock:2:1234").is_err());
+        assert!(address_of(&format!("/{}", "x".repeat(200))).is_err());
     }
 
     #[test]
@@ -384,7 +407,7 @@ mod tests {
     #[test]
     fn what_cannot_be_sent_is_sent_later() {
         let name = format!("hotredis-notify-{}", std::process::id());
-        let mut manager = ServiceManager::new(OsStr::new(&format!("@{name}")), None).unwrap();
+        let mut manager = ServiceManager::new(&format!("@{name}"), None, None).unwrap();
         let start = Instant::now();
         manager.tell(condition(Phase::Serving, "one"), start);
         let retry_at = manager.next_deadline().expect("nobody listens yet");

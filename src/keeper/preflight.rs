@@ -12,6 +12,7 @@ use nix::unistd::Pid;
 
 use super::process::{Binary, Ending, kill_group, pid_of};
 use crate::identity::{Identity, MAGIC, MAX_LINE};
+use crate::keeper_state::Profile;
 use crate::version;
 
 /// How long a binary may take to say what it is.
@@ -138,6 +139,15 @@ pub struct Required {
 }
 
 impl Required {
+    /// What a successor of a generation with this profile has to fit.
+    pub fn of_successor(profile: &Profile) -> Self {
+        Self {
+            keeper_protocol: handoff::keeper_channel::KEEPER_PROTOCOL,
+            handoff_versions: profile.handoff_versions,
+            fingerprint: profile.fingerprint.clone(),
+        }
+    }
+
     /// Why a binary with this identity cannot take over; `None` if it can.
     pub fn objection(&self, new: &Identity) -> Option<String> {
         let name = version::describe(&new.version, &new.build);

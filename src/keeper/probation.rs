@@ -17,7 +17,7 @@ use tracing::{error, info, warn};
 use super::child::Child;
 use super::control::ClientId;
 use super::history::bounded;
-use super::process::{Ending, pid_number, signal_child};
+use super::process::{Ending, pid_number};
 use super::protocol::{ProbationStatus, Reply, RollbackResult, UpgradeResult};
 use super::timeline::phase_time;
 use super::{Keeper, LEAVING_PATIENCE};
@@ -368,7 +368,7 @@ impl Keeper {
                 return self.on_loss(ending);
             }
             warn!("generation {number} stands by for too long: killed");
-            signal_child(probation.predecessor.pid, Signal::SIGKILL);
+            probation.predecessor.signal(Signal::SIGKILL);
             probation.deadline = now + LEAVING_PATIENCE;
         }
     }

@@ -313,15 +313,19 @@ pub enum Ending {
     Signal(Signal),
     /// Its executor is gone; how it ended will be known when it is reaped.
     Executor,
+    /// It is gone, and its exit was another's to hear of.
+    Unknown,
 }
 
 impl Ending {
-    /// The code that a parent passes on: a signal becomes 128 and its number, as in a shell.
+    /// The code that a parent passes on: a signal becomes 128 and its number, as in a shell. What is not
+    /// known is no failure of its own.
     pub fn code(self) -> u8 {
         match self {
             Self::Exit(code) => u8::try_from(code & 0xff).unwrap_or(u8::MAX),
             Self::Signal(signal) => u8::try_from(128 + signal as i32).unwrap_or(u8::MAX),
             Self::Executor => u8::MAX,
+            Self::Unknown => 0,
         }
     }
 }
@@ -332,6 +336,33 @@ impl std::fmt::Display for Ending {
             Self::Exit(code) => write!(out, "exited with code {code}"),
             Self::Signal(signal) => write!(out, "was killed by {signal}"),
             Self::Executor => out.write_str("has died"),
+            Self::Unknown => out.write_str("has ended"),
         }
     }
+}
+
+/// Where the file is from which this process was started: what SIGUSR2 upgrades to.
+///
+/// The path as it was given, not what it stood for: a symbolic link that is moved to a new version
+/// is followed.
+pub fn path_started_from() -> io::Result<PathBuf> {
+    let running = std::env::current_exe()?;
+    let Some(given) = std::env::args_os().next().map(PathBuf::from) else { return Ok(running) };
+    let candidates: Vec<PathBuf> = if given.components().count() > 1 {
+        vec![std::path::absolute(&given)?]
+    } else {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&path).map(|directory| directory.join(&given)).collect()
+    };
+    // argv[0] may say anything: only a file that is the running one counts.
+    let found =
+        candidates.into_iter().find(|candidate| same_file(candidate, Path::new("/proc/self/exe")));
+    Ok(found.unwrap_or(running))
+}
+
+fn same_file(one: &Path, other: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let identity =
+        |path: &Path| std::fs::metadata(path).map(|found| (found.dev(), found.ino())).ok();
+    identity(one).is_some_and(|found| Some(found) == identity(other))
 }

@@ -326,7 +326,7 @@ impl Keeper {
         if now >= recovery.deadline {
             warn!("generation {} does not come to serve: killed", recovery.child.number);
             recovery.deadline = now + PATIENCE;
-            process::signal_child(recovery.child.pid, Signal::SIGKILL);
+            recovery.child.signal(Signal::SIGKILL);
         }
         let Some(machine) = &mut recovery.machine else { return };
         let (tickets, words) = (&recovery.tickets[..], recovery.words);
@@ -347,7 +347,7 @@ impl Keeper {
                 warn!("generation {}: {}", recovery.child.number, failure.reason);
                 recovery.machine = None;
                 // It may have gone already; what it owns then is regained.
-                process::signal_child(recovery.child.pid, Signal::SIGKILL);
+                recovery.child.signal(Signal::SIGKILL);
             }
         }
     }

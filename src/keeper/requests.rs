@@ -150,7 +150,7 @@ impl Keeper {
             build: profile.build.clone(),
             fingerprint: profile.fingerprint.clone(),
             addresses: profile.addresses.clone(),
-            binary: self.binary.clone(),
+            binary: self.settings.binary.clone(),
             uptime_s: self.started.elapsed().as_secs(),
             upgrading: self.upgrade.as_ref().map(|upgrade| upgrade.phase.name().into()),
             upgrades: self.history.upgrades,

@@ -62,14 +62,13 @@ impl AsFd for Signals {
 ///
 /// A generation starts with SIGINT and SIGUSR2 ignored: a terminal sends SIGINT to the whole
 /// process group, where it is the keeper's to act upon; and SIGUSR2 sent to the wrong pid must not
-/// kill the server. SIGHUP stays ignored.
+/// kill the server. SIGHUP stays ignored. So is SIGCHLD: a generation that has to start a keeper has
+/// nobody who would reap it.
 ///
 /// Async-signal-safe: only `sigaction` and `sigprocmask`.
 pub fn reset_in_child() -> nix::Result<()> {
-    for signal in [Signal::SIGTERM, Signal::SIGCHLD] {
-        set_handler(signal, SigHandler::SigDfl)?;
-    }
-    for signal in [Signal::SIGINT, Signal::SIGUSR2, Signal::SIGHUP] {
+    set_handler(Signal::SIGTERM, SigHandler::SigDfl)?;
+    for signal in [Signal::SIGINT, Signal::SIGUSR2, Signal::SIGHUP, Signal::SIGCHLD] {
         set_handler(signal, SigHandler::SigIgn)?;
     }
     SigSet::empty().thread_set_mask()

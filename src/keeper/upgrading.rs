@@ -21,7 +21,7 @@ use tracing::{info, warn};
 use super::child::Child;
 use super::control::ClientId;
 use super::history::bounded;
-use super::preflight::Preflight;
+use super::preflight::{Preflight, Required};
 use super::process::{self, Binary, Ending, pid_number};
 use super::protocol::{Reply, UpgradeResult};
 use super::timeline::Timeline;
@@ -125,7 +125,7 @@ impl Upgrade {
 impl Keeper {
     pub(super) fn upgrade_by_signal(&mut self) {
         self.begin_upgrade(Wish {
-            binary: self.binary.clone(),
+            binary: self.settings.binary.clone(),
             timeout: None,
             dry_run: false,
             probation: None,
@@ -229,7 +229,7 @@ impl Keeper {
     }
 
     fn on_preflight(&mut self, identity: Identity) {
-        let objection = self.serving.profile.required().objection(&identity);
+        let objection = Required::of_successor(&self.serving.profile).objection(&identity);
         let Some(upgrade) = &mut self.upgrade else { return };
         upgrade.identity = Some(identity);
         if let Some(reason) = objection {
@@ -410,7 +410,7 @@ impl Keeper {
             }
             Step::Handover(successor) => {
                 let pid = successor.pid;
-                process::signal_child(pid, Signal::SIGKILL);
+                successor.signal(Signal::SIGKILL);
                 upgrade.step = Step::Ending { pid, reason: reason.clone() };
                 let abort = channel::Abort { upgrade: upgrade.attempt.id, reason };
                 // If it cannot be told it is gone, or finds out by the end of the link.

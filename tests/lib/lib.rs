@@ -14,6 +14,7 @@
 pub mod binaries;
 pub mod blocked;
 pub mod client;
+pub mod counting;
 pub mod coverage;
 pub mod differential;
 pub mod generate;

@@ -177,6 +177,7 @@ impl Setup {
         let mut server = Server {
             kind: self.kind,
             binary: self.binary.clone(),
+            keeper: AtomicU32::new(child.id()),
             child,
             endpoint: Endpoint::Tcp(address),
             port,
@@ -201,6 +202,8 @@ pub struct Server {
     kind: Kind,
     binary: PathBuf,
     child: Child,
+    /// The pid of the keeper, or of redis-server: that of `child` until that is killed.
+    keeper: AtomicU32,
     endpoint: Endpoint,
     port: Port,
     dir: TempDir,
@@ -263,7 +266,42 @@ impl Server {
 
     /// The pid that users know: redis-server's own, or the keeper's.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.keeper.load(Ordering::Relaxed)
+    }
+
+    /// Kills the keeper, and waits until the server has another one.
+    ///
+    /// # Panics
+    /// If it does not get one.
+    #[track_caller]
+    pub fn kill_keeper(&self) {
+        self.signal(Signal::SIGKILL);
+        self.await_new_keeper();
+    }
+
+    /// Waits until the server has another keeper than the one that was killed.
+    ///
+    /// # Panics
+    /// If it does not get one.
+    #[track_caller]
+    pub fn await_new_keeper(&self) {
+        let old = self.pid();
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let new = self.info("handoff_keeper_pid").and_then(|pid| pid.parse().ok());
+            if let Some(new) = new.filter(|new| *new != old) {
+                self.keeper.store(new, Ordering::Relaxed);
+                if self.has_control_socket() {
+                    return;
+                }
+            }
+            assert!(Instant::now() < deadline, "there is no new keeper:\n{}", self.log());
+        }
+    }
+
+    /// Whether the keeper is still the process that was started.
+    fn is_kept_by_child(&self) -> bool {
+        self.pid() == self.child.id()
     }
 
     /// Its TCP port.
@@ -307,7 +345,10 @@ impl Server {
 
     /// Whether its process (the keeper's, for hotredis) still runs.
     pub fn is_running(&mut self) -> bool {
-        matches!(self.child.try_wait(), Ok(None))
+        match self.is_kept_by_child() {
+            true => matches!(self.child.try_wait(), Ok(None)),
+            false => is_alive(self.pid()),
+        }
     }
 
     /// Sends a signal to the pid that users know.
@@ -356,6 +397,21 @@ impl Server {
         (number("generation"), number("generation_pid") as u32)
     }
 
+    /// Kills the generation that serves and waits until another one does: a new one, or its predecessor
+    /// if that has not left yet.
+    ///
+    /// # Panics
+    /// If nobody does.
+    #[track_caller]
+    pub fn kill_serving(&self) {
+        let (generation, pid) = self.serving();
+        kill(Pid::from_raw(pid as i32), Signal::SIGKILL).expect("it has been serving just now");
+        let deadline = Instant::now() + PATIENCE;
+        while self.serving().0 == generation {
+            assert!(Instant::now() < deadline, "nobody serves:\n{}", self.log());
+        }
+    }
+
     /// Runs `hotredis check` on the live server.
     ///
     /// # Panics
@@ -389,15 +445,17 @@ impl Server {
             assert!(panics.all(asked_for), "the server panicked:\n{log}");
         }
         self.finished = true;
-        let family = descendants(self.pid());
+        let family = self.processes();
         self.signal(Signal::SIGTERM);
-        let status = self.await_exit();
-        let success = status.is_some_and(|s| s.success());
-        assert!(success, "after SIGTERM: {status:?}; its output:\n{}", self.log());
+        if self.is_kept_by_child() {
+            let status = self.await_exit();
+            let success = status.is_some_and(|s| s.success());
+            assert!(success, "after SIGTERM: {status:?}; its output:\n{}", self.log());
+        }
         // One that was killed is there until its memory is taken apart.
         let deadline = Instant::now() + PATIENCE;
         while let Some(left) = family.iter().find(|pid| is_alive(**pid)) {
-            assert!(Instant::now() < deadline, "generation {left} has outlived the keeper");
+            assert!(Instant::now() < deadline, "process {left} has outlived the server");
             std::thread::sleep(Duration::from_millis(2));
         }
     }
@@ -420,10 +478,32 @@ impl Server {
         None
     }
 
-    /// SIGKILL for the server and every process it started.
+    /// All processes of the server. A keeper that carries on for another one is not the parent of its
+    /// generation: they are known by the log that they write.
+    pub fn processes(&self) -> Vec<u32> {
+        if self.is_kept_by_child() && is_alive(self.pid()) {
+            let own = std::iter::once(self.pid());
+            return own.chain(descendants(self.pid())).collect();
+        }
+        let log = self.dir.path().join("stderr");
+        let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let writes = |pid: &u32| {
+            std::fs::read_link(format!("/proc/{pid}/fd/2")).is_ok_and(|target| target == log)
+        };
+        pids.filter(writes).collect()
+    }
+
+    /// SIGKILL for every process of the server.
     fn end_by_force(&mut self) {
-        for pid in std::iter::once(self.pid()).chain(descendants(self.pid())) {
-            let _ = kill(Pid::from_raw(pid as i32), Signal::SIGKILL);
+        loop {
+            let all = self.processes();
+            for pid in &all {
+                let _ = kill(Pid::from_raw(*pid as i32), Signal::SIGKILL);
+            }
+            if self.is_kept_by_child() || all.is_empty() {
+                break;
+            }
         }
         let _ = self.child.wait();
     }

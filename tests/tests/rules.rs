@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 /// The files of `src/` in which `unsafe` code may stand, each for a reason.
 const UNSAFE: [&str; 10] = [
-    // Adopting the descriptor that the process was started with.
-    "src/cli/generation.rs",
+    // Adopting descriptors that the process was started with.
+    "src/inherited.rs",
     // Arguments of the command that runs are read where they stand in the arena: a request in a
     // session's own block, and a queued command.
     "src/executor/turn.rs",

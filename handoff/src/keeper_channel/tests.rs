@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn channel() -> (KeeperEnd, GenerationEnd) {
-    let (keeper, inherited) = pair().unwrap();
+    let (keeper, inherited): (KeeperEnd, _) = pair().unwrap();
     (keeper, GenerationEnd::from_inherited(inherited).unwrap())
 }
 
