@@ -6,12 +6,14 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{OwnedFd, RawFd};
+use std::path::PathBuf;
 
 use handoff::keeper_channel::{Ready, Serving};
 use handoff::message::Identity;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use serde::{Deserialize, Serialize};
 
+use crate::keeper::protocol::UpgradeResult;
 use crate::settings::Settings;
 
 /// Longest state in bytes: 100,000 sockets take about 5 MB.
@@ -79,19 +81,51 @@ pub struct GenerationState {
     pub profile: Profile,
     /// The keeper's end of its channel.
     pub channel: RawFd,
-    /// The keeper's end of its holding link.
-    pub holding: RawFd,
 }
 
 /// What a keeper is told.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct KeeperState {
     /// What `hotredis serve` was given.
     pub settings: Settings,
     /// The generation that serves.
     pub serving: GenerationState,
+    /// The keeper's ends of holding links, with the numbers of the generations.
+    pub links: Vec<(u64, RawFd)>,
     /// Upgrades that there have been, and how many failed.
     pub upgrades: (u64, u64),
+    /// What a keeper leaves to the program that it becomes.
+    #[serde(default)]
+    pub kept: Option<Kept>,
+}
+
+/// What a keeper leaves to the program that it becomes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Kept {
+    /// The control socket.
+    pub control: RawFd,
+    /// Its path.
+    pub control_path: PathBuf,
+    /// Descriptors of the arena.
+    pub arena: Vec<RawFd>,
+    /// Listeners with their descriptions.
+    pub listeners: Vec<(Vec<u8>, RawFd)>,
+    /// Connections: slot, cookie, round of telling, socket.
+    pub sockets: Vec<(u32, u64, u64, RawFd)>,
+    /// Cookies of connections that were closed before anybody had told of them.
+    pub closed_untold: Vec<u64>,
+    /// The round of telling.
+    pub round: u64,
+    /// The generation that serves is this process's child.
+    pub is_parent: bool,
+    /// Upgrades that were undone.
+    pub rollbacks: u64,
+    /// The last upgrades, in the words of the control socket.
+    pub history: Vec<UpgradeResult>,
+    /// A number for the next upgrade or request.
+    pub next_number: u64,
+    /// Since the server was started.
+    pub uptime_ms: u64,
 }
 
 impl KeeperState {
@@ -133,9 +167,10 @@ mod tests {
             number: 3,
             profile: Profile { version: "1".into(), ..Profile::default() },
             channel: 5,
-            holding: 6,
         };
-        let state = KeeperState { settings: Settings::default(), serving, upgrades: (4, 5) };
+        let settings = Settings::default();
+        let (links, upgrades) = (vec![(3, 6)], (4, 5));
+        let state = KeeperState { settings, serving, links, upgrades, kept: None };
         let fd = state.to_descriptor().unwrap();
         assert_eq!(KeeperState::from_descriptor(fd).unwrap(), state);
         let rubbish = memfd_create(c"rubbish", MFdFlags::MFD_CLOEXEC).unwrap();

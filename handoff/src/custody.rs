@@ -43,7 +43,53 @@ pub struct Custody {
     allowed: u64,
 }
 
+/// Everything that a keeper holds, to be given to the program that it becomes. `F` stands for a descriptor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parts<F> {
+    /// The arena's.
+    pub arena: Vec<F>,
+    /// With their descriptions.
+    pub listeners: Vec<(Vec<u8>, F)>,
+    /// With the round in which each was told last.
+    pub sockets: Vec<(Ticket, u64, F)>,
+    /// Cookies of connections that were closed before anybody had told of them.
+    pub closed_untold: Vec<u64>,
+    /// The round of telling.
+    pub round: u64,
+}
+
 impl Custody {
+    /// What it is made of.
+    pub fn parts(&self) -> Parts<BorrowedFd<'_>> {
+        let listeners = self.listeners();
+        let sockets = self.sockets.iter().map(|(&cookie, socket)| {
+            (Ticket { slot: socket.slot, cookie }, socket.round, socket.fd.as_fd())
+        });
+        Parts {
+            arena: self.arena.iter().map(AsFd::as_fd).collect(),
+            listeners: listeners.map(|(text, fd)| (text.to_vec(), fd)).collect(),
+            sockets: sockets.collect(),
+            closed_untold: self.closed_untold.iter().copied().collect(),
+            round: self.round,
+        }
+    }
+
+    /// What another program has made of its own.
+    pub fn of_parts(parts: Parts<OwnedFd>) -> Self {
+        let sockets = parts
+            .sockets
+            .into_iter()
+            .map(|(Ticket { slot, cookie }, round, fd)| (cookie, Socket { slot, fd, round }));
+        Self {
+            arena: parts.arena,
+            listeners: parts.listeners,
+            sockets: sockets.collect(),
+            closed_untold: parts.closed_untold.into_iter().collect(),
+            round: parts.round,
+            allowed: 0,
+        }
+    }
+
     /// Reads what a generation has told, a bounded number of messages. Returns whether there may be
     /// more.
     ///

@@ -16,6 +16,9 @@ pub struct Options {
     /// Number of the inherited descriptor of what it has to know.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(3..))]
     state_fd: RawFd,
+    /// Only look whether this binary could.
+    #[arg(long = "try")]
+    trial: bool,
 }
 
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
@@ -24,6 +27,10 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let state = adopt(options.state_fd)
         .and_then(KeeperState::from_descriptor)
         .context("this subcommand is run by a server only: start one with 'hotredis serve'")?;
-    logging::init(state.settings.log_format, state.settings.log_level()?);
+    let level = state.settings.log_level()?;
+    if options.trial {
+        return Ok(ExitCode::SUCCESS);
+    }
+    logging::init(state.settings.log_format, level);
     Ok(keeper::carry_on(state))
 }

@@ -117,13 +117,14 @@ impl Generation {
             number: u64::from(self.number.get()),
             profile: self.profile(),
             channel: theirs.as_raw_fd(),
-            holding: holding.as_raw_fd(),
         };
+        let links = vec![(serving.number, holding.as_raw_fd())];
         let arena = &self.executor.arena;
         let counted = &arena.get(field!(self.executor.root(), Root.handoff));
         let upgrades = (counted.upgrades.get().to_native(), counted.failures.get().to_native());
         let settings = self.settings.clone();
-        let state = KeeperState { settings, serving, upgrades }.to_descriptor()?;
+        let state = KeeperState { settings, serving, links, upgrades, kept: None };
+        let state = state.to_descriptor()?;
         self.poller.watch_keeper(&ours)?;
         let pid =
             spawn(&state, [&theirs, &holding]).inspect_err(|_| self.poller.forget_keeper(&ours))?;

@@ -1,13 +1,16 @@
-//! How a keeper begins: with a server to be started, or with one that has lost its keeper.
+//! How a keeper begins: with a server to be started, with one that has lost its keeper, or as the program that
+//! another keeper has become.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use handoff::custody::{Custody, Parts};
 use handoff::fence::ProcessHandle;
 use handoff::keeper_channel::{self as channel, KeeperEnd};
 use handoff::link::Link;
+use handoff::message::Ticket;
 use nix::sys::signal::Signal;
 use tracing::{error, info, warn};
 
@@ -19,11 +22,12 @@ use super::notify::ServiceManager;
 use super::pidfile::PidFile;
 use super::process::{self, Binary, Ending, pid_of};
 use super::recovery::Deaths;
+use super::renewal::Renewal;
 use super::signals::Signals;
 use super::watcher::Watcher;
 use super::{Keeper, KeeperError, runtime_dir};
 use crate::inherited::adopt;
-use crate::keeper_state::KeeperState;
+use crate::keeper_state::{KeeperState, Kept};
 use crate::settings::Settings;
 use crate::version;
 
@@ -32,23 +36,75 @@ struct Means {
     signals: Signals,
     control: ControlSocket,
     watcher: Watcher,
+    running: Rc<Binary>,
 }
 
 impl Means {
-    fn take(settings: &Settings) -> Result<Self, KeeperError> {
+    /// `control` is the socket that there is already.
+    fn take(settings: &Settings, control: Option<ControlSocket>) -> Result<Self, KeeperError> {
         let directory = &settings.runtime_dir;
         if let Err(error) = process::close_inherited_on_exec() {
             warn!("cannot keep inherited descriptors from generations: {error}");
         }
         let signals = Signals::take_over()
             .map_err(|errno| KeeperError::Os { what: "take over signals", errno })?;
-        runtime_dir::prepare(directory)?;
-        runtime_dir::remove_stale(directory);
-        let control = ControlSocket::bind(directory)
-            .map_err(|source| KeeperError::Control { directory: directory.clone(), source })?;
+        let control = match control {
+            Some(control) => control,
+            None => {
+                runtime_dir::prepare(directory)?;
+                runtime_dir::remove_stale(directory);
+                ControlSocket::bind(directory).map_err(|source| KeeperError::Control {
+                    directory: directory.clone(),
+                    source,
+                })?
+            }
+        };
         let watcher = Watcher::new()
             .map_err(|errno| KeeperError::Os { what: "make a pipe for deaths", errno })?;
-        Ok(Self { signals, control, watcher })
+        Ok(Self { signals, control, watcher, running: Rc::new(Binary::running()?) })
+    }
+}
+
+/// Takes over what a state names.
+struct Taker;
+
+impl Taker {
+    fn fd(what: &'static str, number: RawFd) -> Result<OwnedFd, KeeperError> {
+        adopt(number).map_err(|error| KeeperError::State { what, why: error.to_string() })
+    }
+
+    fn links(links: Vec<(u64, RawFd)>) -> Result<Vec<(u64, Link)>, KeeperError> {
+        let what = "a holding link";
+        let link = |(generation, number)| {
+            let link = Link::new(Self::fd(what, number)?);
+            let link = link.map_err(|error| KeeperError::State { what, why: error.to_string() })?;
+            Ok((generation, link))
+        };
+        links.into_iter().map(link).collect()
+    }
+
+    fn custody(kept: &Kept) -> Result<Custody, KeeperError> {
+        let arena = kept.arena.iter().map(|number| Self::fd("the arena", *number));
+        let listener = |(text, number): &(Vec<u8>, RawFd)| {
+            Ok((text.clone(), Self::fd("a listener", *number)?))
+        };
+        let socket = |&(slot, cookie, round, number): &(u32, u64, u64, RawFd)| {
+            Ok((Ticket { slot, cookie }, round, Self::fd("a connection", number)?))
+        };
+        Ok(Custody::of_parts(Parts {
+            arena: arena.collect::<Result<_, KeeperError>>()?,
+            listeners: kept.listeners.iter().map(listener).collect::<Result<_, KeeperError>>()?,
+            sockets: kept.sockets.iter().map(socket).collect::<Result<_, KeeperError>>()?,
+            closed_untold: kept.closed_untold.clone(),
+            round: kept.round,
+        }))
+    }
+
+    fn control(kept: &Kept) -> Result<ControlSocket, KeeperError> {
+        let what = "the control socket";
+        let socket = Self::fd(what, kept.control)?;
+        ControlSocket::inherited(socket, kept.control_path.clone())
+            .map_err(|error| KeeperError::State { what, why: error.to_string() })
     }
 }
 
@@ -56,12 +112,11 @@ impl Keeper {
     /// Starts generation 1.
     pub(super) fn start(settings: Settings) -> Result<Self, KeeperError> {
         let settings_json = settings.to_json()?;
-        let means = Means::take(&settings)?;
+        let means = Means::take(&settings, None)?;
         let mut holding = Holding::default();
         let link = holding.open(1).map_err(KeeperError::Holding)?;
-        let running = Rc::new(Binary::running()?);
-        let (pid, end) = process::spawn_generation(&running)?;
-        let serving = Child::new(pid, 1, end, running);
+        let (pid, end) = process::spawn_generation(&means.running)?;
+        let serving = Child::new(pid, 1, end, means.running.clone());
         let first = channel::Start {
             generation: serving.number,
             keeper_pid: std::process::id(),
@@ -80,35 +135,50 @@ impl Keeper {
         Ok(Self::of(settings, settings_json, means, manager, holding, serving))
     }
 
-    /// Takes over a server whose keeper has died. The generation that serves has started this process,
-    /// and tells it of everything that is to be held.
+    /// Takes over a server whose keeper has died, or was another program: the former is told of everything that is
+    /// to be held by the generation that serves, which has started this process; the latter has it.
     pub(super) fn carry_on(state: KeeperState) -> Result<Self, KeeperError> {
-        let KeeperState { settings, serving, upgrades } = state;
+        let KeeperState { settings, serving, links, upgrades, kept } = state;
         let settings_json = settings.to_json()?;
-        let broken =
-            |what, why: &dyn std::fmt::Display| KeeperError::State { what, why: why.to_string() };
-        let end = adopt(serving.channel).map_err(|error| broken("the channel", &error))?;
-        let end = KeeperEnd::from_inherited(end)?;
-        let link = adopt(serving.holding).map_err(|error| broken("the holding link", &error))?;
-        let link = Link::new(link).map_err(|error| broken("the holding link", &error))?;
-        let handle = ProcessHandle::open(serving.pid)
-            .map_err(|error| broken("the generation that serves", &error))?;
-        let means = Means::take(&settings)?;
-        let mut holding = Holding::default();
-        holding.add(serving.number, link);
-        // This process was made from what the generation runs.
-        let binary = Rc::new(Binary::running()?);
-        let child = Child::new(pid_of(serving.pid), serving.number, end, binary)
-            .adopted(handle, serving.profile);
-        warn!(
-            "keeper {} carries on for one that has died: generation {}, process {}, serves",
-            std::process::id(),
-            child.number,
-            child.pid
-        );
-        let manager = ServiceManager::of(&settings, Some(std::process::id()));
+        let end = KeeperEnd::from_inherited(Taker::fd("the channel", serving.channel)?)?;
+        let links = Taker::links(links)?;
+        let custody = kept.as_ref().map(Taker::custody).transpose()?.unwrap_or_default();
+        let control = kept.as_ref().map(Taker::control).transpose()?;
+        let means = Means::take(&settings, control)?;
+        let pid = pid_of(serving.pid);
+        // This process runs what that generation does.
+        let mut child = Child::new(pid, serving.number, end, means.running.clone());
+        if kept.as_ref().is_some_and(|kept| kept.is_parent) {
+            child.profile = serving.profile;
+        } else {
+            let what = "the generation that serves";
+            let handle = ProcessHandle::open(serving.pid)
+                .map_err(|error| KeeperError::State { what, why: error.to_string() })?;
+            child = child.adopted(handle, serving.profile);
+        }
+        let own = std::process::id();
+        match kept {
+            Some(_) => info!(
+                "keeper {own} is {} now",
+                version::describe(version::VERSION, version::build())
+            ),
+            None => warn!(
+                "keeper {own} carries on for one that has died: generation {}, process {pid}, serves",
+                child.number
+            ),
+        }
+        let manager = ServiceManager::of(&settings, kept.is_none().then_some(own));
+        let holding = Holding::of(custody, links);
         let mut keeper = Self::of(settings, settings_json, means, manager, holding, child);
-        (keeper.history.upgrades, keeper.history.failures) = upgrades;
+        match kept {
+            Some(kept) => {
+                keeper.history = History::of(kept.history, upgrades, kept.rollbacks);
+                keeper.next_number = kept.next_number;
+                let uptime = Duration::from_millis(kept.uptime_ms);
+                keeper.started = keeper.started.checked_sub(uptime).unwrap_or(keeper.started);
+            }
+            None => keeper.history = History::of(Vec::new(), upgrades, 0),
+        }
         keeper.be_reachable();
         Ok(keeper)
     }
@@ -121,7 +191,7 @@ impl Keeper {
         holding: Holding,
         serving: Child,
     ) -> Self {
-        let Means { signals, control, watcher } = means;
+        let Means { signals, control, watcher, running } = means;
         Self {
             settings,
             settings_json,
@@ -140,6 +210,8 @@ impl Keeper {
             deaths: Deaths::default(),
             watcher,
             watched: None,
+            running,
+            renewal: Renewal::None,
             leaving: Vec::new(),
             pending: Vec::new(),
             next_number: 1,

@@ -70,6 +70,11 @@ impl Child {
         Self { handle: Some(handle), profile, ..self }
     }
 
+    /// Whether it is this process's child.
+    pub fn is_own(&self) -> bool {
+        self.handle.is_none()
+    }
+
     /// Sends it a signal. It has not been reaped.
     pub fn signal(&self, signal: Signal) {
         match &self.handle {

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -106,6 +106,29 @@ impl ControlSocket {
             next_id: 0,
             paused_until: None,
         })
+    }
+
+    /// The socket of a keeper that has become this program.
+    pub fn inherited(socket: OwnedFd, path: PathBuf) -> io::Result<Self> {
+        let found = fs::symlink_metadata(&path)?;
+        Ok(Self {
+            listener: socket.into(),
+            path,
+            identity: (found.dev(), found.ino()),
+            clients: BTreeMap::new(),
+            next_id: 0,
+            paused_until: None,
+        })
+    }
+
+    /// The listening socket, to be passed on.
+    pub fn socket(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
+    }
+
+    /// Whether nobody is connected.
+    pub fn is_alone(&self) -> bool {
+        self.clients.is_empty()
     }
 
     /// Gives the socket its final name, replacing what a dead keeper with this pid may have left.

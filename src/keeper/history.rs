@@ -55,6 +55,17 @@ impl History {
         }
     }
 
+    /// What another keeper remembers.
+    pub fn of(
+        records: Vec<UpgradeResult>,
+        (upgrades, failures): (u64, u64),
+        rollbacks: u64,
+    ) -> Self {
+        let mut history = Self::default();
+        records.iter().for_each(|record| history.add(record));
+        Self { upgrades, failures, rollbacks, ..history }
+    }
+
     /// The upgrades that are remembered.
     pub fn records(&self) -> Vec<UpgradeResult> {
         self.records.iter().map(|(record, _)| record.clone()).collect()

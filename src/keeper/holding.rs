@@ -32,9 +32,14 @@ impl Holding {
         Ok(theirs)
     }
 
-    /// Takes the keeper's end of a holding link that somebody else has made.
-    pub fn add(&mut self, generation: u64, link: Link) {
-        self.links.push((generation, link));
+    /// What somebody else has held, and the keeper's ends of holding links.
+    pub fn of(custody: Custody, links: Vec<(u64, Link)>) -> Self {
+        Self { custody, links, words: None }
+    }
+
+    /// The links, with the numbers of the generations.
+    pub fn links(&self) -> impl Iterator<Item = (u64, BorrowedFd<'_>)> {
+        self.links.iter().map(|(generation, link)| (*generation, link.as_fd()))
     }
 
     /// The links, to be polled for reading.

@@ -19,6 +19,7 @@ mod probation;
 mod process;
 pub mod protocol;
 mod recovery;
+mod renewal;
 mod reporting;
 mod requests;
 pub mod runtime_dir;
@@ -30,6 +31,7 @@ mod watcher;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use handoff::keeper_channel::{self as channel, GenerationToKeeper, Phase};
@@ -50,8 +52,9 @@ pub use notify::of_environment as service_manager;
 use pidfile::PidFile;
 use probation::Probation;
 pub use process::path_started_from;
-use process::{BinaryError, Ending, SpawnError};
+use process::{Binary, BinaryError, Ending, SpawnError};
 use recovery::{Deaths, Recovery};
+use renewal::Renewal;
 use requests::Pending;
 use runtime_dir::RuntimeDirError;
 use signals::Signals;
@@ -177,6 +180,10 @@ struct Keeper {
     watcher: Watcher,
     /// The generation whose death it was asked to notice last.
     watched: Option<u64>,
+    /// What this process runs.
+    running: Rc<Binary>,
+    /// What comes of it once another program serves.
+    renewal: Renewal,
     /// Predecessors that have handed over, with when they must be gone.
     leaving: Vec<(Child, Instant)>,
     pending: Vec<Pending>,
@@ -275,7 +282,8 @@ impl Keeper {
         let probation = self.probation.as_ref().map(Probation::next_deadline);
         let recovery = self.recovery.as_ref().map(|it| it.next_deadline(Instant::now()));
         let control = self.control.next_deadline();
-        let all = [upgrade, recovery, probation, leaving, pending, manager, control];
+        let renewal = self.renewal.next_deadline();
+        let all = [upgrade, recovery, probation, leaving, pending, manager, control, renewal];
         let next = all.into_iter().flatten().min();
         let Some(next) = next else { return PollTimeout::NONE };
         // Rounded up: waking before the deadline would only mean to wait again.
@@ -293,6 +301,7 @@ impl Keeper {
         self.drive_upgrade(now);
         self.drive_probation(now);
         self.drive_recovery(now);
+        self.drive_renewal(now);
         for (child, deadline) in &mut self.leaving {
             if now >= *deadline {
                 warn!("generation {} has handed over but does not exit: killed", child.number);
@@ -413,6 +422,8 @@ impl Keeper {
             self.on_exit_in_upgrade(ending);
         } else if self.is_recovering(pid) {
             self.on_exit_in_recovery(ending);
+        } else if self.is_trial(pid) {
+            self.on_exit_of_trial(ending);
         } else if let Some(at) = self.leaving.iter().position(|(child, _)| child.pid == pid) {
             let (child, _) = self.leaving.swap_remove(at);
             info!("generation {} {ending}", child.number);

@@ -5,9 +5,11 @@
 //! starts and reaps its children: a pid that it has not reaped cannot be anybody else's,
 //! so signals by pid hit the right process.
 
+use std::ffi::CString;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -18,7 +20,7 @@ use handoff::keeper_channel::{self, ChannelError, KeeperEnd};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{AccessFlags, Pid, access, getegid, geteuid};
+use nix::unistd::{AccessFlags, Pid, access, execv, getegid, geteuid};
 
 use super::signals;
 
@@ -164,6 +166,23 @@ impl Binary {
         &self.path
     }
 
+    /// Whether both are the same file.
+    pub fn is(&self, other: &Self) -> bool {
+        let identity = |it: &Self| it.file.metadata().map(|found| (found.dev(), found.ino())).ok();
+        identity(self).is_some_and(|own| Some(own) == identity(other)) && self.stamp == other.stamp
+    }
+
+    /// Becomes this binary: the process stays, with its pid and the descriptors that are not
+    /// close-on-exec, and so do its blocked signals. Comes back with the reason if that fails.
+    pub fn become_it(&self, arguments: &[CString]) -> Errno {
+        let path = self.path_by_descriptor().into_os_string().into_vec();
+        match CString::new(path).map(|path| execv(&path, arguments)) {
+            Ok(Err(errno)) => errno,
+            Ok(Ok(never)) => match never {},
+            Err(_) => Errno::EINVAL,
+        }
+    }
+
     /// Whether the file's content is still what it was when it was opened.
     pub fn is_unchanged(&self) -> bool {
         self.file.metadata().is_ok_and(|now| Stamp::of(&now) == self.stamp)
@@ -219,6 +238,19 @@ pub enum SpawnError {
     /// The kernel refused to run it.
     #[error("cannot run it: {0}")]
     Exec(#[from] io::Error),
+}
+
+/// Has a binary look whether it could carry on with that state: `hotredis keeper --state-fd N --try`.
+///
+/// # Errors
+/// If the kernel refuses to run it.
+pub fn spawn_trial(binary: &Binary, state: BorrowedFd<'_>) -> io::Result<Pid> {
+    let number = state.as_raw_fd();
+    let mut command = binary.command();
+    command.arg("keeper").arg("--state-fd").arg(number.to_string()).arg("--try");
+    // SAFETY: as in `spawn_generation`; `state` is borrowed until after the spawn.
+    unsafe { command.pre_exec(move || keep_over_exec(number)) };
+    Ok(pid_of(command.spawn()?.id()))
 }
 
 /// Starts a generation from a binary: `hotredis generation --channel-fd N`, N being its end of a

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::{Duration, Instant};
 
+use handoff::clock::{Clock, MonotonicClock};
 use handoff::custody::Custody;
 use handoff::death::Cause;
 use handoff::error::HostError;
@@ -142,7 +143,12 @@ impl Recovery {
     pub fn next_deadline(&self, now: Instant) -> Instant {
         match self.machine.as_ref().map(Predecessor::wake) {
             Some(Wake::Now) => now,
-            _ => self.deadline,
+            Some(Wake::Link { deadline_ns }) => {
+                let left =
+                    Duration::from_nanos(deadline_ns.saturating_sub(MonotonicClock.now_ns()));
+                self.deadline.min(now + left.min(PATIENCE))
+            }
+            None => self.deadline,
         }
     }
 }
@@ -246,10 +252,12 @@ impl Keeper {
         let binary = self.serving.binary.clone();
         let (pid, end) = process::spawn_generation(&binary).map_err(|error| error.to_string())?;
         let child = Child::new(pid, dead + 1, end, binary);
-        let machine = self.introduce(number, &child, from, cause).inspect_err(|_| {
-            process::signal_child(pid, Signal::SIGKILL);
-        })?;
-        let (machine, deadline) = (Some(machine), now + PATIENCE);
+        // It may have died already. Its end will be reported, and counts.
+        let introduced = self.introduce(number, &child, from, cause).inspect_err(|reason| {
+            warn!("generation {} cannot be told what to be: {reason}", child.number);
+            child.signal(Signal::SIGKILL);
+        });
+        let (machine, deadline) = (introduced.ok(), now + PATIENCE);
         self.recovery =
             Some(Recovery { number, child, machine, tickets, words, began: now, deadline });
         Ok(())
