@@ -25,8 +25,8 @@ impl Keeper {
         while let Some(pid) = self.watcher.next() {
             if self.is_recovering(pid) {
                 self.on_messages();
-                if self.is_recovering(pid) {
-                    process::signal_child(pid, Signal::SIGKILL);
+                if let Some(recovery) = self.recovery.as_ref().filter(|it| it.child.pid == pid) {
+                    recovery.child.signal(Signal::SIGKILL);
                     self.on_exit_in_recovery(Ending::Executor);
                     continue;
                 }

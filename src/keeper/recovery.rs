@@ -72,8 +72,8 @@ impl Deaths {
         self.cause = Some(cause);
     }
 
-    /// One more, in a command perhaps. One that has served and is killed from outside, however often, says
-    /// nothing about the next.
+    /// One more, in a command perhaps. One that has served and is killed from outside ends a row, however
+    /// short it has served.
     ///
     /// # Errors
     /// If there are too many in a row.
@@ -91,7 +91,10 @@ impl Deaths {
         }
         if in_command && cause.is_own() {
             self.in_commands += 1;
-        } else if !(self.served && cause.is_from_outside()) {
+        } else if self.served && cause.is_from_outside() {
+            // It could be started, and would have gone on.
+            self.in_a_row = 0;
+        } else {
             self.in_a_row += 1;
         }
         self.unexplained = (self.served && cause == Cause::Unknown).then_some(pid);
