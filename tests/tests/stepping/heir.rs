@@ -20,7 +20,6 @@ use shm::Arena;
 use crate::cast::Cast;
 
 /// The content of an arena: what its file has of data, by position.
-#[derive(PartialEq, Eq)]
 pub struct Image {
     length: u64,
     extents: Vec<(u64, Vec<u8>)>,
@@ -42,6 +41,28 @@ impl Image {
             file.read_exact_at(&mut bytes, start as u64)?;
             extents.push((start as u64, bytes));
         }
+    }
+
+    /// Whether this still is the content of an arena. Most often it is: no memory is taken to see it.
+    pub fn is_of(&self, file: &File) -> io::Result<bool> {
+        let (mut at, mut piece) = (0, [0; 64 << 10]);
+        for (start, bytes) in &self.extents {
+            if lseek(file, at, Whence::SeekData) != Ok(*start as i64) {
+                return Ok(false);
+            }
+            at = lseek(file, *start as i64, Whence::SeekHole)?;
+            if (at as u64) != start + bytes.len() as u64 {
+                return Ok(false);
+            }
+            for (number, due) in bytes.chunks(piece.len()).enumerate() {
+                let found = &mut piece[..due.len()];
+                file.read_exact_at(found, start + (number * (64 << 10)) as u64)?;
+                if found != due {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(lseek(file, at, Whence::SeekData) == Err(Errno::ENXIO))
     }
 
     /// A file of its own with this content, sealed as an arena is.
