@@ -18,8 +18,8 @@ pub enum Role {
         keeper_pid: u32,
         /// What `hotredis serve` was given.
         settings: Settings,
-        /// Over which the keeper is told of descriptors.
-        holding: OwnedFd,
+        /// Over which the keeper is told of descriptors, if it is another process.
+        holding: Option<OwnedFd>,
     },
     /// A successor: takes over from the generation at the other end of the link, or from the keeper
     /// if that generation has died; says `Serving` or `UpgradeFailed`.
@@ -45,8 +45,8 @@ pub struct Succession {
     pub settings: Settings,
     /// A `SOCK_SEQPACKET` socket to the predecessor, or to the keeper in its place.
     pub link: OwnedFd,
-    /// Over which the keeper is told of descriptors.
-    pub holding: OwnedFd,
+    /// Over which the keeper is told of descriptors, if it is another process.
+    pub holding: Option<OwnedFd>,
 }
 
 /// What OFFER's payload says if the keeper knows of every descriptor.

@@ -80,6 +80,9 @@ pub struct Settings {
     pub hang_timeout_ms: u64,
     /// Where the control socket is; absolute.
     pub runtime_dir: PathBuf,
+    /// Whether each generation is its own keeper.
+    #[serde(default)]
+    pub no_keeper: bool,
     /// Where SIGUSR2 finds the next binary.
     #[serde(default)]
     pub binary: PathBuf,

@@ -13,6 +13,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::Entry;
 use crate::inherited::adopt;
+use crate::keeper::alone;
 use crate::logging;
 use crate::role::{Role, Succession};
 use crate::settings::Settings;
@@ -35,14 +36,33 @@ pub fn run(options: &Options, entry: &Entry) -> anyhow::Result<ExitCode> {
     )?;
     let mut channel = GenerationEnd::from_inherited(inherited)?;
     let first = next_message(&mut channel)?;
-    let second = next_message(&mut channel)?;
-    let role = role_of(first, holding_link(second)?)?;
+    let settings = settings_in(&first.message)?;
+    let holding = match settings.no_keeper {
+        true => None,
+        false => Some(holding_link(next_message(&mut channel)?)?),
+    };
+    let role = role_of(first, settings, holding)?;
     let settings = match &role {
         Role::First { settings, .. } => settings,
         Role::Successor(succession) => &succession.settings,
     };
     logging::init(settings.log_format, settings.log_level()?);
-    Ok((entry.generation)(channel, role))
+    if settings.no_keeper {
+        alone::block_signals().context("cannot block signals")?;
+    }
+    let code = (entry.generation)(channel, role);
+    alone::last_words();
+    Ok(code)
+}
+
+fn settings_in(first: &KeeperToGeneration) -> anyhow::Result<Settings> {
+    let json = match first {
+        KeeperToGeneration::Start(told) => &told.settings,
+        KeeperToGeneration::Succeed(told) => &told.settings,
+        KeeperToGeneration::Recover(told) => &told.settings,
+        other => bail!("the keeper's first message does not say what to be: {other:?}"),
+    };
+    Ok(Settings::from_json(json)?)
 }
 
 fn holding_link(delivery: Delivery<KeeperToGeneration>) -> anyhow::Result<OwnedFd> {
@@ -70,13 +90,17 @@ fn next_message(channel: &mut GenerationEnd) -> anyhow::Result<Delivery<KeeperTo
     }
 }
 
-fn role_of(delivery: Delivery<KeeperToGeneration>, holding: OwnedFd) -> anyhow::Result<Role> {
+fn role_of(
+    delivery: Delivery<KeeperToGeneration>,
+    settings: Settings,
+    holding: Option<OwnedFd>,
+) -> anyhow::Result<Role> {
     let deadline = |ms: u64| Instant::now() + Duration::from_millis(ms.min(86_400_000));
     match (delivery.message, delivery.descriptor) {
         (KeeperToGeneration::Start(start), None) => Ok(Role::First {
             generation: start.generation,
             keeper_pid: start.keeper_pid,
-            settings: Settings::from_json(&start.settings)?,
+            settings,
             holding,
         }),
         (KeeperToGeneration::Succeed(told), Some(link)) => Ok(Role::Successor(Succession {
@@ -86,7 +110,7 @@ fn role_of(delivery: Delivery<KeeperToGeneration>, holding: OwnedFd) -> anyhow::
             predecessor_pid: Some(told.predecessor_pid),
             cause: Cause::Unknown,
             deadline: deadline(told.deadline_ms),
-            settings: Settings::from_json(&told.settings)?,
+            settings,
             link,
             holding,
         })),
@@ -97,7 +121,7 @@ fn role_of(delivery: Delivery<KeeperToGeneration>, holding: OwnedFd) -> anyhow::
             predecessor_pid: None,
             cause: told.cause,
             deadline: deadline(told.deadline_ms),
-            settings: Settings::from_json(&told.settings)?,
+            settings,
             link,
             holding,
         })),

@@ -84,7 +84,7 @@ enum Command {
 pub fn main(entry: &Entry) -> ExitCode {
     let words = serve::spell_out(std::env::args_os().collect(), &Cli::command());
     let done = match Cli::parse_from(words).command {
-        Command::Serve(options) => serve::run(*options),
+        Command::Serve(options) => serve::run(*options, entry),
         Command::Upgrade(options) => upgrade::run(&options),
         Command::Rollback(options) => rollback::run(&options),
         Command::History(options) => history::run(&options),

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 
+use super::Entry;
 use crate::keeper::{self, runtime_dir};
 use crate::logging::{self, LogFormat, LogLevel};
 use crate::settings::{
@@ -118,6 +119,10 @@ pub struct Options {
     /// In that time the new generation counts as hung if it does nothing for so long.
     #[arg(long, value_name = "SECONDS", default_value = DEFAULT_HANG_TIMEOUT.as_str(), value_parser = hang_timeout)]
     hang_timeout: Duration,
+    /// Run one process, without a keeper: it upgrades itself, its pid changes, and nothing outlives its
+    /// crash.
+    #[arg(long)]
+    no_keeper: bool,
     /// Where the control socket is put [default: /run/hotredis for root, else
     /// $XDG_RUNTIME_DIR/hotredis or /tmp/hotredis-UID].
     #[arg(long, value_name = "DIR")]
@@ -127,7 +132,7 @@ pub struct Options {
     set: Vec<String>,
 }
 
-pub fn run(options: Options) -> anyhow::Result<ExitCode> {
+pub fn run(options: Options, entry: &Entry) -> anyhow::Result<ExitCode> {
     let mut settings = settings_of(options)?;
     // Before there is a process that would have to be stopped again.
     settings.port()?;
@@ -135,6 +140,9 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
     settings.binary =
         keeper::path_started_from().context("cannot find the file that this process runs")?;
     settings.service_manager = keeper::service_manager();
+    if settings.no_keeper {
+        return Ok(keeper::alone::run(settings, entry.generation));
+    }
     Ok(keeper::run(settings))
 }
 
@@ -160,6 +168,7 @@ fn settings_of(options: Options) -> anyhow::Result<Settings> {
         probation_ms: u64::try_from(options.probation.as_millis())?,
         hang_timeout_ms: u64::try_from(options.hang_timeout.as_millis())?,
         runtime_dir: std::path::absolute(runtime_dir)?,
+        no_keeper: options.no_keeper,
         binary: PathBuf::new(),
         service_manager: None,
     })

@@ -4,7 +4,7 @@
 //! predecessor that stands by is let go, since the new keeper would not know of it.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -17,6 +17,7 @@ use tracing::{error, info};
 
 use super::serving::Generation;
 use crate::inherited::keep_over_exec;
+use crate::keeper::alone;
 use crate::keeper_state::{GenerationState, KeeperState, Profile};
 use crate::root::Root;
 use crate::util::time::monotonic_us;
@@ -118,21 +119,34 @@ impl Generation {
             profile: self.profile(),
             channel: theirs.as_raw_fd(),
         };
+        if self.settings.no_keeper {
+            // A thread of this process, whose crash nothing outlives.
+            self.poller.watch_keeper(&ours)?;
+            let state = self.keeper_state(serving, Vec::new());
+            alone::carry_on(state).inspect_err(|_| self.poller.forget_keeper(&ours))?;
+            // The keeper adopts it by its number.
+            let _ = theirs.into_raw_fd();
+            *channel = ours;
+            self.executor.state.keeper_pid = std::process::id();
+            return Ok(std::process::id());
+        }
         let links = vec![(serving.number, holding.as_raw_fd())];
-        let arena = &self.executor.arena;
-        let counted = &arena.get(field!(self.executor.root(), Root.handoff));
-        let upgrades = (counted.upgrades.get().to_native(), counted.failures.get().to_native());
-        let settings = self.settings.clone();
-        let state = KeeperState { settings, serving, links, upgrades, kept: None };
-        let state = state.to_descriptor()?;
+        let state = self.keeper_state(serving, links).to_descriptor()?;
         self.poller.watch_keeper(&ours)?;
         let pid =
             spawn(&state, [&theirs, &holding]).inspect_err(|_| self.poller.forget_keeper(&ours))?;
         *channel = ours;
         self.executor.state.keeper_pid = pid;
         self.keeper_lag = Default::default();
-        self.tell_keeper(telling, None);
+        self.tell_keeper(Some(telling), None);
         Ok(pid)
+    }
+
+    fn keeper_state(&self, serving: GenerationState, links: Vec<(u64, RawFd)>) -> KeeperState {
+        let arena = &self.executor.arena;
+        let counted = &arena.get(field!(self.executor.root(), Root.handoff));
+        let upgrades = (counted.upgrades.get().to_native(), counted.failures.get().to_native());
+        KeeperState { settings: self.settings.clone(), serving, links, upgrades, kept: None }
     }
 
     fn profile(&self) -> Profile {

@@ -15,7 +15,8 @@ use super::serving::Generation;
 impl Generation {
     /// Begins to tell the keeper at the other end of the link. `told` is what it has been told of by
     /// others.
-    pub(super) fn tell_keeper(&mut self, link: OwnedFd, told: Option<TicketSet>) {
+    pub(super) fn tell_keeper(&mut self, link: Option<OwnedFd>, told: Option<TicketSet>) {
+        let Some(link) = link else { return };
         match Link::new(link) {
             Ok(link) => self.telling = Some(Predecessor::telling(link, self.number, told)),
             Err(error) => warn!("the keeper cannot be told of connections: {error}"),

@@ -122,7 +122,7 @@ impl Keeper {
             keeper_pid: std::process::id(),
             settings: settings_json.clone(),
         };
-        if let Err(error) = serving.begin(first, None, link.as_fd()) {
+        if let Err(error) = serving.begin(first, None, Some(link.as_fd())) {
             serving.signal(Signal::SIGKILL);
             return Err(error.into());
         }
@@ -133,6 +133,23 @@ impl Keeper {
         );
         let manager = ServiceManager::of(&settings, None);
         Ok(Self::of(settings, settings_json, means, manager, holding, serving))
+    }
+
+    /// Becomes the keeper of generation 1, which is to run in another thread of this process. Returns its end of
+    /// the channel.
+    pub(super) fn start_alone(settings: Settings) -> Result<(Self, OwnedFd), KeeperError> {
+        let settings_json = settings.to_json()?;
+        let means = Means::take(&settings, None)?;
+        let (end, theirs) = channel::pair()?;
+        let own = std::process::id();
+        let serving = Child::new(pid_of(own), 1, end, means.running.clone()).itself();
+        info!(
+            "hotredis {} starts, process {own}, without a keeper beside it",
+            version::describe(version::VERSION, version::build())
+        );
+        let manager = ServiceManager::of(&settings, None);
+        let holding = Holding::default();
+        Ok((Self::of(settings, settings_json, means, manager, holding, serving), theirs))
     }
 
     /// Takes over a server whose keeper has died, or was another program: the former is told of everything that is
@@ -150,6 +167,9 @@ impl Keeper {
         let mut child = Child::new(pid, serving.number, end, means.running.clone());
         if kept.as_ref().is_some_and(|kept| kept.is_parent) {
             child.profile = serving.profile;
+        } else if serving.pid == std::process::id() {
+            child = child.itself();
+            child.profile = serving.profile;
         } else {
             let what = "the generation that serves";
             let handle = ProcessHandle::open(serving.pid)
@@ -162,6 +182,9 @@ impl Keeper {
                 "keeper {own} is {} now",
                 version::describe(version::VERSION, version::build())
             ),
+            None if child.is_itself() => {
+                info!("generation {}, process {pid}, is its own keeper now", child.number);
+            }
             None => warn!(
                 "keeper {own} carries on for one that has died: generation {}, process {pid}, serves",
                 child.number
@@ -261,6 +284,10 @@ impl Keeper {
 
     /// That generation may have ended: nobody is there to reap it.
     pub(super) fn on_adopted(&mut self) {
+        for (child, _) in self.leaving.iter_mut().filter(|(child, _)| child.is_itself()) {
+            // It has nothing more to say, but to close its end.
+            child.receive();
+        }
         let probation = self.probation.iter().map(|it| &it.predecessor);
         let leaving = self.leaving.iter().map(|(child, _)| child);
         let serving = self.lost.is_none().then_some(&self.serving);

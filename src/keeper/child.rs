@@ -36,8 +36,18 @@ pub struct Child {
     inquest: Inquest,
     /// `None` once it is closed or has broken.
     channel: Option<KeeperEnd>,
-    /// If another keeper has started it, so that it is nobody's here to reap.
-    handle: Option<ProcessHandle>,
+    relation: Relation,
+}
+
+/// Whose child it is.
+#[derive(Debug)]
+enum Relation {
+    /// The keeper's, who reaps it.
+    Child,
+    /// Another keeper has started it, so that it is nobody's here to reap.
+    Adopted(ProcessHandle),
+    /// It is this very process: there is no keeper beside it.
+    Itself,
 }
 
 impl Child {
@@ -52,7 +62,7 @@ impl Child {
             binary,
             inquest: Inquest::open(pid_number(pid)),
             channel: Some(channel),
-            handle: None,
+            relation: Relation::Child,
         }
     }
 
@@ -67,31 +77,51 @@ impl Child {
 
     /// A generation that another keeper has started, by which it is known to be there.
     pub fn adopted(self, handle: ProcessHandle, profile: Profile) -> Self {
-        Self { handle: Some(handle), profile, ..self }
+        Self { relation: Relation::Adopted(handle), profile, ..self }
+    }
+
+    /// The generation that runs in another thread of this process.
+    pub fn itself(self) -> Self {
+        Self { relation: Relation::Itself, ..self }
+    }
+
+    /// Whether it is this very process.
+    pub fn is_itself(&self) -> bool {
+        matches!(self.relation, Relation::Itself)
     }
 
     /// Whether it is this process's child.
     pub fn is_own(&self) -> bool {
-        self.handle.is_none()
+        matches!(self.relation, Relation::Child)
     }
 
-    /// Sends it a signal. It has not been reaped.
+    /// Sends it a signal. It has not been reaped. Who is this process ends with it, and needs none.
     pub fn signal(&self, signal: Signal) {
-        match &self.handle {
+        match &self.relation {
+            Relation::Child => signal_child(self.pid, signal),
             // It is another's only if it has changed user, and cannot be helped.
-            Some(handle) => drop(handle.signal(signal)),
-            None => signal_child(self.pid, signal),
+            Relation::Adopted(handle) => drop(handle.signal(signal)),
+            Relation::Itself => {}
         }
     }
 
     /// What is readable when it has ended, if its exit is not reported otherwise.
     pub fn handle(&self) -> Option<BorrowedFd<'_>> {
-        self.handle.as_ref().map(AsFd::as_fd)
+        match &self.relation {
+            Relation::Adopted(handle) => Some(handle.as_fd()),
+            Relation::Itself => self.channel(),
+            Relation::Child => None,
+        }
     }
 
     /// Whether it has ended, and its exit will not be reported otherwise.
     pub fn has_gone(&self) -> bool {
-        self.handle.as_ref().is_some_and(OtherProcess::has_exited)
+        match &self.relation {
+            Relation::Child => false,
+            Relation::Adopted(handle) => handle.has_exited(),
+            // Its thread has left the channel.
+            Relation::Itself => self.channel.is_none(),
+        }
     }
 
     /// The channel, to be polled for reading while it is there.
@@ -112,15 +142,19 @@ impl Child {
         }
     }
 
-    /// Says the first two messages: what it is to be, and over which link it tells of its descriptors.
+    /// Says the first two messages: what it is to be, and over which link it tells of its descriptors, if it is
+    /// to.
     pub fn begin(
         &self,
         first: impl Into<KeeperToGeneration>,
         descriptor: Option<BorrowedFd<'_>>,
-        holding: BorrowedFd<'_>,
+        holding: Option<BorrowedFd<'_>>,
     ) -> Result<(), ChannelError> {
         self.send(first, descriptor)?;
-        self.send(Hold { generation: self.number }, Some(holding))
+        match holding {
+            Some(link) => self.send(Hold { generation: self.number }, Some(link)),
+            None => Ok(()),
+        }
     }
 
     /// The messages that are there, a bounded number of them.

@@ -48,7 +48,11 @@ impl Keeper {
     /// Has the death of the generation that serves noticed, as soon as its arena is known.
     pub(super) fn watch_serving(&mut self) {
         let number = self.serving.number;
-        if !self.ready || self.lost.is_some() || self.watched == Some(number) {
+        if self.settings.no_keeper
+            || !self.ready
+            || self.lost.is_some()
+            || self.watched == Some(number)
+        {
             return;
         }
         if let (Ok(words), Ok(generation)) = (self.holding.words(), number_of(number)) {
@@ -63,7 +67,8 @@ impl Keeper {
             return;
         }
         self.abandon_probation(ending);
-        if self.ready && self.stopping.is_none() && !self.serving.stopping {
+        let holds = self.ready && !self.settings.no_keeper;
+        if holds && self.stopping.is_none() && !self.serving.stopping {
             match self.begin_recovery(ending) {
                 Ok(()) => return,
                 // It is tried once more, and the reason told, when it is known how it ended.

@@ -6,6 +6,7 @@
 //! a state with a deadline. It holds the arena, listeners and clients' sockets for the case that a
 //! generation dies, but never looks into any of them, so there is little that could make it fail.
 
+pub mod alone;
 mod beginning;
 mod child;
 mod control;
@@ -220,6 +221,10 @@ impl Keeper {
             }
             self.on_time(now);
             self.attend_service_manager(Instant::now());
+            if self.is_handed_on() {
+                self.control.drain(LAST_WORDS);
+                return Ok(0);
+            }
             if let Some(code) = self.exit {
                 // Whoever is left was exiting, or has no server to take over.
                 self.kill_all();

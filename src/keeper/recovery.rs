@@ -317,7 +317,7 @@ impl Keeper {
         };
         let holding = self.holding.open(child.number)?;
         child
-            .begin(recover, Some(theirs.as_fd()), holding.as_fd())
+            .begin(recover, Some(theirs.as_fd()), Some(holding.as_fd()))
             .map_err(|error| text(&error))?;
         let link = Link::new(ours).map_err(|error| text(&error))?;
         let process = ProcessHandle::open(pid_number(child.pid)).map_err(|error| text(&error))?;

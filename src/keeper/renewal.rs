@@ -63,6 +63,8 @@ impl Keeper {
     /// Becomes the program that serves, a step at a time.
     pub(super) fn drive_renewal(&mut self, now: Instant) {
         match &self.renewal {
+            // What runs beside it in this process is the program that serves.
+            _ if self.settings.no_keeper => {}
             Renewal::None | Renewal::Refused(_) => {
                 let refused =
                     matches!(&self.renewal, Renewal::Refused(it) if it.is(&self.serving.binary));

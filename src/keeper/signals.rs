@@ -9,6 +9,11 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 /// The signals that the keeper acts upon. SIGHUP and SIGPIPE it ignores, as Redis does.
 const HANDLED: [Signal; 4] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGUSR2, Signal::SIGCHLD];
 
+/// The signals that the keeper acts upon.
+pub fn handled() -> SigSet {
+    HANDLED.into_iter().collect()
+}
+
 /// Blocked signals, read from a `signalfd`.
 #[derive(Debug)]
 pub struct Signals {
@@ -18,9 +23,8 @@ pub struct Signals {
 impl Signals {
     /// Takes over the signals of this process. Children get theirs back by [`reset_in_child`].
     pub fn take_over() -> nix::Result<Self> {
-        let mut set = SigSet::empty();
+        let set = handled();
         for signal in HANDLED {
-            set.add(signal);
             // Whoever started us may have left a signal ignored; an ignored SIGCHLD would even reap
             // our children for us.
             set_handler(signal, SigHandler::SigDfl)?;

@@ -278,7 +278,10 @@ impl Keeper {
     fn start_successor(&mut self) -> Result<(), String> {
         let Some(upgrade) = &mut self.upgrade else { return Ok(()) };
         let generation = self.serving.number + 1;
-        let holding = self.holding.open(generation)?;
+        let holding = match self.settings.no_keeper {
+            true => None,
+            false => Some(self.holding.open(generation)?),
+        };
         let (link, other) = Link::pair().map_err(|error| error.to_string())?;
         let (pid, end) =
             process::spawn_generation(&upgrade.binary).map_err(|error| error.to_string())?;
@@ -297,7 +300,7 @@ impl Keeper {
             settings: self.settings_json.clone(),
         };
         successor
-            .begin(succeed, Some(other.as_fd()), holding.as_fd())
+            .begin(succeed, Some(other.as_fd()), holding.as_ref().map(AsFd::as_fd))
             .map_err(|error| format!("cannot talk to the successor: {error}"))?;
         let successor_pid = pid_number(pid);
         let hand_over =
