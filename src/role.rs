@@ -35,8 +35,10 @@ pub struct Succession {
     pub generation: u64,
     /// The keeper's pid.
     pub keeper_pid: u32,
-    /// The predecessor's pid; `None` if it has died.
+    /// The predecessor's pid; `None` if it has died, or will have when the arena is offered.
     pub predecessor_pid: Option<u32>,
+    /// The predecessor serves, and the arena is offered only if it dies.
+    pub spare: bool,
     /// Of what it has died.
     pub cause: Cause,
     /// When the keeper gives up and kills this process.
@@ -49,7 +51,7 @@ pub struct Succession {
     pub holding: Option<OwnedFd>,
 }
 
-/// What OFFER's payload says if the keeper knows of every descriptor.
+/// What OFFER's payload says first if the keeper knows of every descriptor.
 const TOLD: u8 = 1;
 
 /// The payload of OFFER: whether the keeper knows of every descriptor that is given, or has to be told
@@ -58,7 +60,54 @@ pub fn offer_payload(told: bool) -> Vec<u8> {
     vec![if told { TOLD } else { 0 }]
 }
 
+/// The payload of the keeper's OFFER to a spare, which was started before it was known of what the other
+/// would die.
+pub fn offer_payload_to_spare(cause: Cause) -> Vec<u8> {
+    let (kind, number) = match cause {
+        Cause::Unknown => (0, 0),
+        Cause::Exit(code) => (1, code),
+        Cause::Signal(signal) => (2, signal),
+        Cause::Hang => (3, 0),
+        Cause::OutOfMemory => (4, 0),
+    };
+    [[TOLD, kind].as_slice(), &i32::to_le_bytes(number)].concat()
+}
+
 /// Whether a payload of OFFER says that the keeper knows of everything.
 pub fn was_told(payload: &[u8]) -> bool {
-    payload == [TOLD]
+    payload.first() == Some(&TOLD)
+}
+
+/// Of what the predecessor has died, as the payload of OFFER to a spare says.
+pub fn cause_in(payload: &[u8]) -> Cause {
+    let &[_, kind, ref number @ ..] = payload else { return Cause::Unknown };
+    let number = number.try_into().map_or(0, i32::from_le_bytes);
+    match kind {
+        1 => Cause::Exit(number),
+        2 => Cause::Signal(number),
+        3 => Cause::Hang,
+        4 => Cause::OutOfMemory,
+        _ => Cause::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_of_death_travels_in_the_offer() {
+        let all =
+            [Cause::Unknown, Cause::Exit(-3), Cause::Signal(11), Cause::Hang, Cause::OutOfMemory];
+        for cause in all {
+            let payload = offer_payload_to_spare(cause);
+            assert!(was_told(&payload));
+            assert_eq!(cause_in(&payload), cause);
+        }
+        for payload in [offer_payload(true), offer_payload(false), Vec::new(), vec![1, 2, 3]] {
+            let signal = Cause::Signal(0);
+            assert!([Cause::Unknown, signal].contains(&cause_in(&payload)), "{payload:?}");
+        }
+        assert!(was_told(&offer_payload(true)) && !was_told(&offer_payload(false)));
+    }
 }

@@ -78,6 +78,9 @@ pub struct Settings {
     /// How long a successor may go without a tick while its predecessor stands by, in milliseconds.
     #[serde(default = "default_hang_timeout_ms")]
     pub hang_timeout_ms: u64,
+    /// Whether a generation is kept ready to take over, should the one that serves die.
+    #[serde(default)]
+    pub spare: bool,
     /// Where the control socket is; absolute.
     pub runtime_dir: PathBuf,
     /// Whether each generation is its own keeper.

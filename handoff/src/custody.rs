@@ -28,6 +28,15 @@ struct Socket {
     round: u64,
 }
 
+/// What has become of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It is held.
+    Opened(Ticket),
+    /// It is held no more.
+    Closed(Ticket),
+}
+
 /// The descriptors of a server.
 #[derive(Debug, Default)]
 pub struct Custody {
@@ -41,6 +50,8 @@ pub struct Custody {
     round: u64,
     /// How many descriptors this process is known to be allowed.
     allowed: u64,
+    /// What has changed, in that order, if somebody [wants to know](Self::follow).
+    changes: Option<Vec<Change>>,
 }
 
 /// Everything that a keeper holds, to be given to the program that it becomes. `F` stands for a descriptor.
@@ -87,6 +98,7 @@ impl Custody {
             closed_untold: parts.closed_untold.into_iter().collect(),
             round: parts.round,
             allowed: 0,
+            changes: None,
         }
     }
 
@@ -136,8 +148,11 @@ impl Custody {
             }
             Message::Closed(Closed { tickets, .. }) => {
                 for Ticket { cookie, .. } in tickets {
-                    if self.sockets.remove(&cookie).is_none() {
-                        self.closed_untold.insert(cookie);
+                    match self.sockets.remove(&cookie) {
+                        Some(Socket { slot, .. }) => {
+                            self.note(Change::Closed(Ticket { slot, cookie }));
+                        }
+                        None => drop(self.closed_untold.insert(cookie)),
                     }
                 }
             }
@@ -155,15 +170,46 @@ impl Custody {
         let Ticket { slot, cookie } = ticket;
         verify_socket(ticket, fd.as_fd()).map_err(|what| HandoffError::Socket { slot, what })?;
         if !self.closed_untold.remove(&cookie) {
-            self.sockets.insert(cookie, Socket { slot, fd, round: self.round });
+            let before = self.sockets.insert(cookie, Socket { slot, fd, round: self.round });
+            // A generation that tells everything anew tells of what is held already, too.
+            if before.is_none() {
+                self.note(Change::Opened(ticket));
+            }
         }
         Ok(())
+    }
+
+    fn note(&mut self, change: Change) {
+        if let Some(changes) = &mut self.changes {
+            changes.push(change);
+        }
+    }
+
+    /// Begins to note what changes, from here on, to be [taken](Self::changes) soon and often; or ends it.
+    pub fn follow(&mut self, wanted: bool) {
+        self.changes = wanted.then(Vec::new);
+    }
+
+    /// What has changed since the last call.
+    pub fn changes(&mut self) -> Vec<Change> {
+        self.changes.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    fn retain(&mut self, mut is_kept: impl FnMut(u64, &Socket) -> bool) {
+        let changes = &mut self.changes;
+        self.sockets.retain(|&cookie, socket| {
+            let kept = is_kept(cookie, socket);
+            if let Some(changes) = changes.as_mut().filter(|_| !kept) {
+                changes.push(Change::Closed(Ticket { slot: socket.slot, cookie }));
+            }
+            kept
+        });
     }
 
     /// Everything was told: what was not has closed unheard.
     fn end_round(&mut self) {
         let round = self.round;
-        self.sockets.retain(|_, socket| socket.round == round);
+        self.retain(|_, socket| socket.round == round);
         self.closed_untold.clear();
     }
 
@@ -203,7 +249,10 @@ impl Custody {
 
     /// Lets go of every connection but these: the others turned out to be nobody's.
     pub fn keep_only(&mut self, tickets: &[Ticket]) {
+        if tickets.len() == self.sockets.len() {
+            return;
+        }
         let kept: HashSet<u64> = tickets.iter().map(|ticket| ticket.cookie).collect();
-        self.sockets.retain(|cookie, _| kept.contains(cookie));
+        self.retain(|cookie, _| kept.contains(&cookie));
     }
 }

@@ -137,6 +137,13 @@ pub trait SuccessorHost: SharedWords + SocketHolder {
     /// Fails the attempt.
     fn prepare(&mut self, welcome: &Welcome) -> Result<(), HostError>;
 
+    /// Called after READY while the offer is waited for and nothing arrives, at first at once: for work
+    /// that can wait, of which one call does little, because an offer would have to wait for it. Returns
+    /// when to be called again, `None` for never.
+    fn idle(&mut self) -> Option<Duration> {
+        None
+    }
+
     /// The lock acquired by [`prepare`](Self::prepare), `None` before.
     fn executor_lock(&self) -> Option<&ExecutorLock<'_>>;
 }

@@ -37,8 +37,8 @@ use crate::link::Link;
 pub use messages::{
     Abort, Check, CheckOutcome, CheckReport, GenerationToKeeper, GoBack, GoBackFailed, Goodbye,
     Hold, KeeperToGeneration, Outcome, Phase, Probation, Progress, Ready, Recover, Release,
-    Returned, Serving, Shutdown, Start, StartFailed, Status, StatusReport, Stopping, Succeed,
-    TakeBack, Upgrade, UpgradeFailed,
+    Returned, Serving, Shutdown, StandIn, Start, StartFailed, Status, StatusReport, Stopping,
+    Succeed, TakeBack, Upgrade, UpgradeFailed,
 };
 
 /// Version of the keeper channel that this build speaks.

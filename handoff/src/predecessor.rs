@@ -4,6 +4,7 @@
 //! protocol is one function; every failure goes through one function, `abort`, which lets the
 //! owner word decide what has to be done.
 
+mod holding;
 mod ownership;
 mod telling;
 mod transfer;
@@ -137,6 +138,8 @@ pub struct Predecessor {
     unread: bool,
     /// The other end is the keeper, which only listens: nothing is ever given to it.
     telling: bool,
+    /// The successor is to wait once it is ready; see [`hold`](Self::hold).
+    held: bool,
     /// Of what the successor died that had taken the arena.
     cause: Cause,
 }
@@ -210,6 +213,7 @@ impl Predecessor {
             wake: Wake::Link { deadline_ns },
             unread: false,
             telling: false,
+            held: false,
             cause: Cause::Unknown,
         }
     }
@@ -322,7 +326,7 @@ impl Predecessor {
             }
             (State::Prepare { ready: slot @ None }, Message::Ready(ready)) => {
                 *slot = Some(ready);
-                self.wait_for(self.limits.calm);
+                self.wait_for(if self.held { Duration::MAX } else { self.limits.calm });
             }
             (State::Offered | State::Taken, Message::Serving(serving)) => {
                 return self.on_serving(host, &serving).map(Some);
@@ -410,7 +414,7 @@ impl Predecessor {
             State::SendArena => self.send_arena(host)?,
             State::SendListeners => self.send_listeners(host)?,
             State::SendSockets | State::Prepare { .. } => {
-                if self.wants_freeze() {
+                if self.wants_freeze() && !self.held {
                     self.wake = Wake::Now;
                     return Ok(Status::WantFreeze);
                 }

@@ -14,6 +14,14 @@ use nix::unistd::Pid;
 /// What a slice is asked to be, nanoseconds: the least that Linux grants.
 const SHORT_SLICE_NS: u64 = 100_000;
 
+const NORMAL: u32 = libc::SCHED_OTHER as u32;
+
+/// The policy of threads that preempt nobody when they wake.
+const BATCH: u32 = libc::SCHED_BATCH as u32;
+
+/// The calling thread, for system calls.
+const OWN: Pid = Pid::from_raw(0);
+
 /// For as long as this lives, the calling thread asks for short slices: Linux (from 6.12) lets one that
 /// wakes with a short slice to run go before those with a longer one. Its share of the processor
 /// stays what it was.
@@ -27,19 +35,31 @@ pub(crate) struct ShortSlices {
 
 impl ShortSlices {
     pub(crate) fn ask() -> Self {
-        // Other policies have none.
-        let with_slices = [libc::SCHED_OTHER, libc::SCHED_BATCH].map(|policy| policy as u32);
-        let before = attributes().ok().filter(|now| with_slices.contains(&now.sched_policy));
-        let short =
-            |now: &libc::sched_attr| libc::sched_attr { sched_runtime: SHORT_SLICE_NS, ..*now };
-        Self { before: before.filter(|now| set(&short(now)).is_ok()) }
+        let before = attributes(OWN).ok().filter(has_slices);
+        Self { before: before.filter(|now| set(OWN, &short(now)).is_ok()) }
     }
+
+    /// Waits for the other side to ask in its place, and does not go before anybody until then.
+    fn at_ease() -> Self {
+        let before = attributes(OWN).ok().filter(has_slices);
+        let batch = |now: &libc::sched_attr| libc::sched_attr { sched_policy: BATCH, ..*now };
+        Self { before: before.filter(|now| set(OWN, &batch(now)).is_ok()) }
+    }
+}
+
+/// Other policies have none.
+fn has_slices(now: &libc::sched_attr) -> bool {
+    [NORMAL, BATCH].contains(&now.sched_policy)
+}
+
+fn short(now: &libc::sched_attr) -> libc::sched_attr {
+    libc::sched_attr { sched_policy: NORMAL, sched_runtime: SHORT_SLICE_NS, ..*now }
 }
 
 impl Drop for ShortSlices {
     fn drop(&mut self) {
         if let Some(before) = &self.before {
-            let _ = set(before);
+            let _ = set(OWN, before);
         }
     }
 }
@@ -58,21 +78,30 @@ impl Prompt {
     /// Asks for it. To be called before the other side knows of this thread.
     #[must_use]
     pub fn ask() -> Self {
-        let processors = sched_getaffinity(Pid::from_raw(0)).ok();
+        let processors = sched_getaffinity(OWN).ok();
         Self { processors, _slices: ShortSlices::ask() }
+    }
+
+    /// For a side that may wait for long, and has work to do meanwhile that is less urgent than everybody
+    /// else's: it goes before nobody, until the other side has it [brought](bring_here), which asks for
+    /// short slices in its place.
+    #[must_use]
+    pub fn at_ease() -> Self {
+        let processors = sched_getaffinity(OWN).ok();
+        Self { processors, _slices: ShortSlices::at_ease() }
     }
 }
 
 impl Drop for Prompt {
     fn drop(&mut self) {
         if let Some(processors) = &self.processors {
-            let _ = sched_setaffinity(Pid::from_raw(0), processors);
+            let _ = sched_setaffinity(OWN, processors);
         }
     }
 }
 
 /// Has a thread that sleeps wake on the processor of the caller, which is about to sleep. That thread
-/// holds a [`Prompt`].
+/// holds a [`Prompt`], and has short slices from then on if it had none.
 ///
 /// Best effort, as that is.
 pub(crate) fn bring_here(thread: u32) {
@@ -83,24 +112,34 @@ pub(crate) fn bring_here(thread: u32) {
     if found.is_ok() && sched_getaffinity(thread).is_ok() {
         let _ = sched_setaffinity(thread, &here);
     }
+    // Those that it may not be given by others, as another user's, it does without.
+    if let Ok(now) = attributes(thread)
+        && now.sched_policy == BATCH
+    {
+        let _ = set(thread, &short(&now));
+    }
 }
 
-/// Those of the calling thread (`sched_getattr(2)`).
-fn attributes() -> Result<libc::sched_attr, Errno> {
+/// Those of a thread (`sched_getattr(2)`).
+fn attributes(thread: Pid) -> Result<libc::sched_attr, Errno> {
     // SAFETY: it consists of integers.
     let mut found: libc::sched_attr = unsafe { std::mem::zeroed() };
     let size = size_of::<libc::sched_attr>() as u32;
     // SAFETY: the kernel writes at most `size` bytes to where they are.
-    let done = unsafe { libc::syscall(libc::SYS_sched_getattr, 0, &raw mut found, size, 0u32) };
+    let done = unsafe {
+        libc::syscall(libc::SYS_sched_getattr, thread.as_raw(), &raw mut found, size, 0u32)
+    };
     Errno::result(done)?;
     // Some kernels know more fields, some fewer; what is set is what `libc` knows.
     found.size = size;
     Ok(found)
 }
 
-fn set(wanted: &libc::sched_attr) -> Result<(), Errno> {
+fn set(thread: Pid, wanted: &libc::sched_attr) -> Result<(), Errno> {
     // SAFETY: the kernel reads as many bytes as the structure says that it has.
-    let done = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const *wanted, 0u32) };
+    let done = unsafe {
+        libc::syscall(libc::SYS_sched_setattr, thread.as_raw(), &raw const *wanted, 0u32)
+    };
     Errno::result(done).map(drop)
 }
 
@@ -111,14 +150,16 @@ mod tests {
     use nix::sched::sched_getaffinity;
     use nix::unistd::{Pid, gettid};
 
-    use super::{Prompt, attributes, bring_here};
+    use super::{BATCH, NORMAL, OWN, Prompt, attributes, bring_here};
 
     #[test]
     fn a_thread_is_brought_here_and_has_its_own_back() {
         let ((to_us, from_it), (to_it, from_us)) = (channel(), channel());
         let thread = std::thread::spawn(move || {
-            let (slice, processors) =
-                (attributes().unwrap().sched_runtime, sched_getaffinity(Pid::from_raw(0)).unwrap());
+            let (slice, processors) = (
+                attributes(OWN).unwrap().sched_runtime,
+                sched_getaffinity(Pid::from_raw(0)).unwrap(),
+            );
             let prompt = Prompt::ask();
             to_us.send(gettid().as_raw() as u32).unwrap();
             from_us.recv().unwrap();
@@ -127,8 +168,28 @@ mod tests {
                 (0..super::CpuSet::count()).filter(|at| allowed.is_set(*at).unwrap()).count();
             assert_eq!(count, 1, "one processor is left to it");
             drop(prompt);
-            assert_eq!(attributes().unwrap().sched_runtime, slice);
+            assert_eq!(attributes(OWN).unwrap().sched_runtime, slice);
             assert_eq!(sched_getaffinity(Pid::from_raw(0)).unwrap(), processors);
+        });
+        bring_here(from_it.recv().unwrap());
+        to_it.send(()).unwrap();
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn a_thread_at_ease_is_hurried_by_who_brings_it() {
+        let ((to_us, from_it), (to_it, from_us)) = (channel(), channel());
+        let thread = std::thread::spawn(move || {
+            let before = attributes(OWN).unwrap();
+            let prompt = Prompt::at_ease();
+            assert_eq!(attributes(OWN).unwrap().sched_policy, BATCH);
+            to_us.send(gettid().as_raw() as u32).unwrap();
+            from_us.recv().unwrap();
+            assert_eq!(attributes(OWN).unwrap().sched_policy, NORMAL);
+            drop(prompt);
+            let after = attributes(OWN).unwrap();
+            assert_eq!(after.sched_policy, before.sched_policy);
+            assert_eq!(after.sched_runtime, before.sched_runtime);
         });
         bring_here(from_it.recv().unwrap());
         to_it.send(()).unwrap();

@@ -260,8 +260,9 @@ impl Successor {
     /// Steps 3 and 4: news, the last of them when the server is stopped already, then OFFER.
     fn await_offer(&mut self, host: &mut dyn SuccessorHost) -> Result<Offer, HandoffError> {
         let deadline = self.clock.now_ns().saturating_add(nanos(self.limits.offer));
+        let mut idle_at = 0;
         loop {
-            let received = self.next_until(Phase::Prepare, deadline, self.limits.offer)?;
+            let received = self.next_or_idle(host, deadline, &mut idle_at)?;
             match self.take_news(host, Phase::Prepare, received)? {
                 None => {}
                 Some(Message::Offer(offer)) => {
@@ -269,6 +270,33 @@ impl Successor {
                     return Ok(offer);
                 }
                 Some(other) => return Err(unexpected(Phase::Prepare, &other)),
+            }
+        }
+    }
+
+    /// The next message; until it comes, the server gets time for itself from `idle_at` on.
+    fn next_or_idle(
+        &mut self,
+        host: &mut dyn SuccessorHost,
+        deadline: u64,
+        idle_at: &mut u64,
+    ) -> Result<Received, HandoffError> {
+        loop {
+            if let Some(received) = self.received(Phase::Prepare)? {
+                return Ok(received);
+            }
+            let now = self.clock.now_ns();
+            if now >= *idle_at {
+                let after = host.idle();
+                *idle_at = after.map_or(u64::MAX, |after| now.saturating_add(nanos(after)));
+            } else {
+                let until = deadline.min(*idle_at);
+                let woken =
+                    self.wait(Phase::Prepare, Readiness::Readable, until, self.limits.offer);
+                match woken {
+                    Err(HandoffError::Deadline { .. }) if until < deadline => {}
+                    other => other?,
+                }
             }
         }
     }
@@ -372,16 +400,22 @@ impl Successor {
         limit: Duration,
     ) -> Result<Received, HandoffError> {
         loop {
-            match self.link.receive() {
-                Ok(Some(received)) => {
-                    return match ended_by_peer(&received.message) {
-                        Some(reason) => Err(reason),
-                        None => Ok(received),
-                    };
-                }
-                Ok(None) => self.wait(phase, Readiness::Readable, deadline, limit)?,
-                Err(source) => return Err(HandoffError::Link { phase, source }),
+            match self.received(phase)? {
+                Some(received) => return Ok(received),
+                None => self.wait(phase, Readiness::Readable, deadline, limit)?,
             }
+        }
+    }
+
+    /// A message that is there, unless it says that the other side has given up.
+    fn received(&mut self, phase: Phase) -> Result<Option<Received>, HandoffError> {
+        match self.link.receive() {
+            Ok(Some(received)) => match ended_by_peer(&received.message) {
+                Some(reason) => Err(reason),
+                None => Ok(Some(received)),
+            },
+            Ok(None) => Ok(None),
+            Err(source) => Err(HandoffError::Link { phase, source }),
         }
     }
 

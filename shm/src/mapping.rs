@@ -159,6 +159,15 @@ impl Mapping {
             self.map.advise_range(memmap2::Advice::PopulateWrite, start as usize, length as usize);
     }
 
+    /// Enters the pages of a backed range into this process's page table without changing any: those of
+    /// shared memory can be written then, those of a file on a disk read.
+    ///
+    /// Best effort, as [`populate`](Self::populate).
+    pub fn populate_unchanged(&self, start: u64, length: u64) {
+        let _ =
+            self.map.advise_range(memmap2::Advice::PopulateRead, start as usize, length as usize);
+    }
+
     /// Gives the pages of a range back to the system; they read as zeros and must be backed again
     /// before they are used.
     pub fn punch(&self, start: u64, length: u64) -> std::io::Result<()> {

@@ -60,6 +60,7 @@ fn settings_in(first: &KeeperToGeneration) -> anyhow::Result<Settings> {
         KeeperToGeneration::Start(told) => &told.settings,
         KeeperToGeneration::Succeed(told) => &told.settings,
         KeeperToGeneration::Recover(told) => &told.settings,
+        KeeperToGeneration::StandIn(told) => &told.settings,
         other => bail!("the keeper's first message does not say what to be: {other:?}"),
     };
     Ok(Settings::from_json(json)?)
@@ -108,6 +109,7 @@ fn role_of(
             generation: told.generation,
             keeper_pid: told.keeper_pid,
             predecessor_pid: Some(told.predecessor_pid),
+            spare: false,
             cause: Cause::Unknown,
             deadline: deadline(told.deadline_ms),
             settings,
@@ -119,8 +121,22 @@ fn role_of(
             generation: told.generation,
             keeper_pid: told.keeper_pid,
             predecessor_pid: None,
+            spare: false,
             cause: told.cause,
             deadline: deadline(told.deadline_ms),
+            settings,
+            link,
+            holding,
+        })),
+        (KeeperToGeneration::StandIn(told), Some(link)) => Ok(Role::Successor(Succession {
+            upgrade: told.recovery,
+            generation: told.generation,
+            keeper_pid: told.keeper_pid,
+            predecessor_pid: None,
+            spare: true,
+            cause: Cause::Unknown,
+            // It waits for as long as the keeper lives.
+            deadline: deadline(u64::MAX),
             settings,
             link,
             holding,

@@ -123,6 +123,10 @@ pub struct Options {
     /// crash.
     #[arg(long)]
     no_keeper: bool,
+    /// Keep another generation started and ready beside the one that serves, so that nobody is served for
+    /// as short a time after a crash as in an upgrade.
+    #[arg(long, conflicts_with = "no_keeper")]
+    spare: bool,
     /// Where the control socket is put [default: /run/hotredis for root, else
     /// $XDG_RUNTIME_DIR/hotredis or /tmp/hotredis-UID].
     #[arg(long, value_name = "DIR")]
@@ -167,6 +171,7 @@ fn settings_of(options: Options) -> anyhow::Result<Settings> {
         upgrade_timeout_ms: u64::try_from(options.upgrade_timeout.as_millis())?,
         probation_ms: u64::try_from(options.probation.as_millis())?,
         hang_timeout_ms: u64::try_from(options.hang_timeout.as_millis())?,
+        spare: options.spare,
         runtime_dir: std::path::absolute(runtime_dir)?,
         no_keeper: options.no_keeper,
         binary: PathBuf::new(),

@@ -23,7 +23,7 @@ pub struct Options {
     json: bool,
 }
 
-const TITLES: [&str; 11] = [
+const TITLES: [&str; 12] = [
     "PID",
     "GEN",
     "VERSION",
@@ -33,6 +33,7 @@ const TITLES: [&str; 11] = [
     "KEYS",
     "MEMORY",
     "ADDRESSES",
+    "SPARE",
     "UPGRADES",
     "LAST UPGRADE",
 ];
@@ -75,9 +76,19 @@ fn row(status: &InstanceStatus, now: u64) -> [String; TITLES.len()] {
         load.map_or_else(unknown, |load| load.keys.to_string()),
         load.map_or_else(unknown, |load| size(load.memory)),
         status.addresses.join(" "),
+        spare(status).into(),
         counts(status),
         last_upgrade(status, now),
     ]
+}
+
+/// How far the generation is that is kept for a crash.
+fn spare(status: &InstanceStatus) -> &'static str {
+    match &status.spare {
+        None => "-",
+        Some(spare) if spare.ready => "ready",
+        Some(_) => "starting",
+    }
 }
 
 /// How many upgrades came off, failed, and were undone.

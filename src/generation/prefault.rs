@@ -43,6 +43,34 @@ pub(super) fn enter_arena(mapping: &Mapping) {
     }
 }
 
+/// What a spare has entered of an arena that is used, and grows, meanwhile.
+#[derive(Debug, Default)]
+pub(super) struct Rounds {
+    at: u64,
+    /// Everything has been entered once.
+    pub(super) warm: bool,
+}
+
+impl Rounds {
+    /// Enters a little more, within a millisecond. Returns when to go on.
+    ///
+    /// There is a round after the other, because pages are given back and others are used for the first
+    /// time. To go over what is entered already costs a fiftieth.
+    pub(super) fn go_on(&mut self, mapping: &Mapping) -> Duration {
+        let Some((start, end)) = mapping.next_backed(self.at) else {
+            (self.at, self.warm) = (0, true);
+            return Duration::from_secs(1);
+        };
+        let from = self.at.max(start);
+        let length = (4 * STEP).min(end - from);
+        // Whatever is on a disk is not to be written for this.
+        mapping.populate_unchanged(from, length);
+        self.at = from + length;
+        // Until it is warm, those who are served get the larger part of the processor back.
+        Duration::from_millis(if self.warm { 50 } else { 1 })
+    }
+}
+
 /// Enters the pages of code and constants, those of libraries too.
 pub(super) fn enter_program() {
     let Ok(maps) = std::fs::read_to_string("/proc/self/maps") else { return };

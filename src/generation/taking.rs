@@ -32,7 +32,7 @@ use super::serving::{EVENTS, Generation};
 use crate::config::ConfigValues;
 use crate::executor::{Buffers, Executor, State};
 use crate::net::{Connection, Listener, Poller, Ready, Socket, Source};
-use crate::role::{Succession, was_told};
+use crate::role::{Succession, cause_in, was_told};
 use crate::root::{HandoffState, Root};
 use crate::version;
 use crate::words::HandoffWords;
@@ -43,15 +43,17 @@ const FIRST_TURNS: usize = 4;
 /// How long the lock of an earlier generation of the same parity may still be held.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long a spare waits for each message until it is ready.
+const SPARE_PATIENCE: Duration = Duration::from_secs(60);
+
 /// What arrives before the offer.
-struct Arriving {
+struct Arriving<'a> {
     poller: Poller,
     arena: Option<Arena>,
     configuration: Option<Foretold>,
     /// The sockets that are here, which the keeper has been told of.
     told: TicketSet,
-    /// The predecessor has died: there is something to roll back, and nobody to spare.
-    crashed: bool,
+    why: Why,
     words: Option<HandoffWords>,
     lock: Option<ExecutorLock<'static>>,
     buffers: Option<Buffers>,
@@ -59,9 +61,33 @@ struct Arriving {
     /// From when the predecessor may offer until the first tick is over.
     prompt: Option<Prompt>,
     ready: Vec<Ready>,
+    /// The keeper is told how far a spare is.
+    channel: &'a GenerationEnd,
+    upgrade: u64,
+    rounds: prefault::Rounds,
 }
 
-impl Arriving {
+/// What makes a generation take over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    Upgrade,
+    /// The predecessor has died: there is something to roll back, and nobody to go easy on.
+    Death,
+    /// The predecessor may die one day: the same then, but there is time until then.
+    Spare,
+}
+
+impl Why {
+    fn of(succession: &Succession) -> Self {
+        match succession.predecessor_pid {
+            Some(_) => Self::Upgrade,
+            None if succession.spare => Self::Spare,
+            None => Self::Death,
+        }
+    }
+}
+
+impl Arriving<'_> {
     fn words(&self) -> HandoffWords {
         self.words.expect("the arena arrives before anything that needs its words")
     }
@@ -87,7 +113,7 @@ impl Arriving {
     }
 }
 
-impl SharedWords for Arriving {
+impl SharedWords for Arriving<'_> {
     fn owner_word(&self) -> &std::sync::atomic::AtomicU64 {
         self.words().owner()
     }
@@ -97,7 +123,7 @@ impl SharedWords for Arriving {
     }
 }
 
-impl SocketHolder for Arriving {
+impl SocketHolder for Arriving<'_> {
     fn socket(&mut self, ticket: Ticket, fd: OwnedFd) -> Result<(), HostError> {
         hold_socket(&mut self.poller, ticket, fd)?;
         self.told.insert(ticket);
@@ -127,7 +153,7 @@ pub(super) fn let_go(poller: &mut Poller, ticket: Ticket) {
     }
 }
 
-impl SuccessorHost for Arriving {
+impl SuccessorHost for Arriving<'_> {
     fn arena(&mut self, payload: &[u8], fds: Vec<OwnedFd>) -> Result<(), HostError> {
         let [fd] = <[OwnedFd; 1]>::try_from(fds)
             .map_err(|fds| format!("the arena came with {} descriptors", fds.len()))?;
@@ -150,10 +176,15 @@ impl SuccessorHost for Arriving {
         self.buffers = Some(Buffers::take(arena)?);
         // Made now, with defaults, so that the freeze only has to fill in what differs.
         self.state = Some(State::new(ConfigValues::default(), 0, 0));
-        if !self.crashed {
+        match self.why {
+            Why::Upgrade => {
+                prefault::enter_arena(arena.mapping());
+                prefault::enter_program();
+            }
             // Nobody serves meanwhile: faults cost less than waiting for all pages.
-            prefault::enter_arena(arena.mapping());
-            prefault::enter_program();
+            Why::Death => {}
+            // The arena is entered while it waits.
+            Why::Spare => prefault::enter_program(),
         }
         let number = Number::new(welcome.to).ok_or("there is no such generation")?;
         let word = self.words().executor(number);
@@ -163,8 +194,22 @@ impl SuccessorHost for Arriving {
         self.lock = Some(ExecutorLock::acquire(word, number)?);
         self.drain_poll()?;
         // Not before: who is served now comes first.
-        self.prompt = Some(Prompt::ask());
+        self.prompt = Some(match self.why {
+            Why::Spare => Prompt::at_ease(),
+            Why::Upgrade | Why::Death => Prompt::ask(),
+        });
         Ok(())
+    }
+
+    fn idle(&mut self) -> Option<Duration> {
+        let arena = self.arena.as_ref().filter(|_| self.why == Why::Spare)?;
+        let was_warm = self.rounds.warm;
+        let rest = self.rounds.go_on(arena.mapping());
+        if self.rounds.warm && !was_warm {
+            let (upgrade, phase) = (self.upgrade, Phase::PreCopy);
+            say(self.channel, Progress { upgrade, phase, done: 1, total: 1 }.into());
+        }
+        Some(rest)
     }
 
     fn executor_lock(&self) -> Option<&ExecutorLock<'_>> {
@@ -180,11 +225,19 @@ pub fn take_over(channel: &GenerationEnd, succession: Succession) -> Result<Gene
         error!("the upgrade has failed: {reason}");
         say(channel, UpgradeFailed { upgrade, phase, reason }.into());
     };
+    let why = Why::of(&succession);
     let Succession {
-        generation, keeper_pid, predecessor_pid, cause, settings, link, holding, ..
+        generation,
+        keeper_pid,
+        predecessor_pid,
+        mut cause,
+        settings,
+        link,
+        holding,
+        ..
     } = succession;
     let (mut arriving, mut successor) =
-        prepare(link, predecessor_pid.is_none()).map_err(|reason| failed(Phase::Start, reason))?;
+        prepare(link, channel, upgrade, why).map_err(|reason| failed(Phase::Start, reason))?;
     // Opened before the freeze: that process is to stand by, and may have to be fenced one day.
     let predecessor = predecessor_pid
         .map(ProcessHandle::open)
@@ -193,6 +246,9 @@ pub fn take_over(channel: &GenerationEnd, succession: Succession) -> Result<Gene
     let offered = successor
         .receive(&mut arriving)
         .map_err(|error| failed(Phase::PreCopy, error.to_string()))?;
+    if why == Why::Spare {
+        cause = cause_in(&offered.payload);
+    }
     let prompt = arriving.prompt.take();
     let told = std::mem::take(&mut arriving.told);
     let (mut serving, unknown) =
@@ -234,23 +290,35 @@ pub fn take_over(channel: &GenerationEnd, succession: Succession) -> Result<Gene
     Ok(serving)
 }
 
-fn prepare(link: OwnedFd, crashed: bool) -> Result<(Arriving, Successor), String> {
+fn prepare(
+    link: OwnedFd,
+    channel: &GenerationEnd,
+    upgrade: u64,
+    why: Why,
+) -> Result<(Arriving<'_>, Successor), String> {
     let poller = Poller::new(EVENTS).map_err(|e| e.to_string())?;
     let arriving = Arriving {
         poller,
         arena: None,
         configuration: None,
         told: TicketSet::default(),
-        crashed,
+        why,
         words: None,
         lock: None,
         buffers: None,
         state: None,
         prompt: None,
         ready: Vec::with_capacity(EVENTS),
+        channel,
+        upgrade,
+        rounds: prefault::Rounds::default(),
     };
     let link = Link::new(link).map_err(|e| e.to_string())?;
-    let limits = SuccessorLimits::default();
+    let mut limits = SuccessorLimits::default();
+    if why == Why::Spare {
+        // For as long as the predecessor lives. The keeper may be busy with others before.
+        (limits.message, limits.offer) = (SPARE_PATIENCE, Duration::MAX);
+    }
     Ok((arriving, Successor::new(link, super::handoff_identity(), limits)))
 }
 
@@ -267,7 +335,7 @@ fn own(
         poller,
         arena: Some(mut arena),
         configuration,
-        crashed,
+        why,
         lock: Some(lock),
         buffers: Some(buffers),
         state: Some(mut state),
@@ -280,7 +348,7 @@ fn own(
         .take(OwnerWord::new(words.owner()), &lock, offered)
         .map_err(|error| error.to_string())?;
     // From here on this process owns the arena, and failing is dying: the predecessor notices.
-    if crashed {
+    if why != Why::Upgrade {
         // Before anything of it is read.
         arena.recover();
     }

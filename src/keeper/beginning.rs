@@ -24,6 +24,7 @@ use super::process::{self, Binary, Ending, pid_of};
 use super::recovery::Deaths;
 use super::renewal::Renewal;
 use super::signals::Signals;
+use super::spare::Spares;
 use super::watcher::Watcher;
 use super::{Keeper, KeeperError, runtime_dir};
 use crate::inherited::adopt;
@@ -231,6 +232,7 @@ impl Keeper {
             holding,
             recovery: None,
             deaths: Deaths::default(),
+            spares: Spares::default(),
             watcher,
             watched: None,
             running,

@@ -10,6 +10,7 @@ pub mod alone;
 mod beginning;
 mod child;
 mod control;
+mod estate;
 mod history;
 mod holding;
 mod loss;
@@ -25,6 +26,7 @@ mod reporting;
 mod requests;
 pub mod runtime_dir;
 mod signals;
+mod spare;
 mod timeline;
 mod upgrading;
 mod watcher;
@@ -59,6 +61,7 @@ use renewal::Renewal;
 use requests::Pending;
 use runtime_dir::RuntimeDirError;
 use signals::Signals;
+use spare::Spares;
 use upgrading::{Step, Upgrade};
 use watcher::Watcher;
 
@@ -178,6 +181,8 @@ struct Keeper {
     /// A generation that is to serve after a death.
     recovery: Option<Recovery>,
     deaths: Deaths,
+    /// A generation that would serve after the next one.
+    spares: Spares,
     watcher: Watcher,
     /// The generation whose death it was asked to notice last.
     watched: Option<u64>,
@@ -275,7 +280,8 @@ impl Keeper {
             .map(|(id, fd, flags)| (Source::Client(id), PollFd::new(fd, flags)));
         let holding = self.holding.watched().map(|fd| PollFd::new(fd, PollFlags::POLLIN));
         let recovery = self.recovery.iter().flat_map(Recovery::watched);
-        let others = holding.chain(recovery).map(|fd| (Source::Other, fd));
+        let others =
+            holding.chain(recovery).chain(self.spares.watched()).map(|fd| (Source::Other, fd));
         single.chain(others).chain(clients).collect()
     }
 
@@ -288,8 +294,9 @@ impl Keeper {
         let recovery = self.recovery.as_ref().map(|it| it.next_deadline(Instant::now()));
         let control = self.control.next_deadline();
         let renewal = self.renewal.next_deadline();
-        let all = [upgrade, recovery, probation, leaving, pending, manager, control, renewal];
-        let next = all.into_iter().flatten().min();
+        let spare = self.spares.next_deadline(Instant::now());
+        let own = [upgrade, recovery, probation, leaving, renewal, spare];
+        let next = own.into_iter().chain([pending, manager, control]).flatten().min();
         let Some(next) = next else { return PollTimeout::NONE };
         // Rounded up: waking before the deadline would only mean to wait again.
         let left = next.saturating_duration_since(Instant::now());
@@ -307,6 +314,7 @@ impl Keeper {
         self.drive_probation(now);
         self.drive_recovery(now);
         self.drive_renewal(now);
+        self.drive_spare(now);
         for (child, deadline) in &mut self.leaving {
             if now >= *deadline {
                 warn!("generation {} has handed over but does not exit: killed", child.number);
@@ -332,8 +340,9 @@ impl Keeper {
             Some(recovery) => heard_from(&mut recovery.child),
             None => Vec::new(),
         };
+        let of_spare = self.spares.child_mut().map(heard_from).unwrap_or_default();
         let of_serving = heard_from(&mut self.serving);
-        let messages = [of_serving, of_predecessor, of_successor, of_recovering].concat();
+        let messages = [of_serving, of_predecessor, of_successor, of_recovering, of_spare].concat();
         let any = !messages.is_empty();
         for (speaker, message) in messages {
             self.on_message(speaker, message);
@@ -352,6 +361,8 @@ impl Keeper {
             self.on_message_of_successor(message);
         } else if self.is_recovering(speaker) {
             self.on_message_of_recovering(message);
+        } else if self.is_spare(speaker) {
+            self.on_message_of_spare(message);
         }
     }
 
@@ -427,6 +438,8 @@ impl Keeper {
             self.on_exit_in_upgrade(ending);
         } else if self.is_recovering(pid) {
             self.on_exit_in_recovery(ending);
+        } else if self.is_spare(pid) {
+            self.on_exit_of_spare(ending);
         } else if self.is_trial(pid) {
             self.on_exit_of_trial(ending);
         } else if let Some(at) = self.leaving.iter().position(|(child, _)| child.pid == pid) {
@@ -480,6 +493,9 @@ impl Keeper {
         }
         if let Some(recovery) = &self.recovery {
             recovery.child.signal(Signal::SIGKILL);
+        }
+        if let Some(spare) = self.spares.child() {
+            spare.signal(Signal::SIGKILL);
         }
         for (child, _) in &self.leaving {
             child.signal(Signal::SIGKILL);

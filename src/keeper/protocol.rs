@@ -121,6 +121,8 @@ pub struct InstanceStatus {
     pub rollbacks: u64,
     /// The probation that is running.
     pub probation: Option<ProbationStatus>,
+    /// The generation that would serve if this one died, with `--spare`.
+    pub spare: Option<SpareStatus>,
     /// The last upgrade, if there was one.
     pub last_upgrade: Option<LastUpgrade>,
     /// What the generation says of itself; missing if it did not answer in time.
@@ -139,6 +141,18 @@ pub struct ProbationStatus {
     pub left_ms: u64,
     /// It has been told to leave.
     pub released: bool,
+}
+
+/// A generation that would serve if the one that does died.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SpareStatus {
+    /// The number that it would have.
+    pub generation: u64,
+    /// Its process id.
+    pub generation_pid: u32,
+    /// It could take over at once.
+    pub ready: bool,
 }
 
 /// What a generation serves.

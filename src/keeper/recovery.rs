@@ -3,19 +3,17 @@
 //!
 //! `docs/recovery.md` has the steps, and why nothing is lost by them.
 
-use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use handoff::clock::{Clock, MonotonicClock};
-use handoff::custody::Custody;
 use handoff::death::Cause;
-use handoff::error::HostError;
 use handoff::fence::{Fenced, ProcessHandle, Untouchable};
-use handoff::host::{Parcel, PredecessorHost, Quiesced, SharedWords, Status, Wake};
-use handoff::keeper_channel::{self as channel, GenerationToKeeper, Serving};
+use handoff::host::{Status, Wake};
+use handoff::keeper_channel::{
+    self as channel, GenerationToKeeper, KeeperToGeneration, Phase, Serving,
+};
 use handoff::link::Link;
-use handoff::message::{Hello, Identity, Ticket};
 use handoff::owner::{Generation, Owner, OwnerWord};
 use handoff::predecessor::{Predecessor, PredecessorLimits};
 use nix::poll::{PollFd, PollFlags};
@@ -24,10 +22,10 @@ use nix::unistd::Pid;
 use tracing::{error, info, warn};
 
 use super::child::Child;
+use super::estate::{Estate, Tickets, tickets_by_slot};
 use super::process::{self, Ending, pid_number};
 use super::upgrading::{Step, Upgrade};
 use super::{Keeper, LEAVING_PATIENCE};
-use crate::role::offer_payload;
 use crate::words::HandoffWords;
 
 /// Deaths in a row after which the keeper gives up.
@@ -40,7 +38,10 @@ const MAX_DEATHS_IN_COMMANDS: u32 = 100;
 const WELL_AFTER: Duration = Duration::from_millis(250);
 
 /// How long a new generation may take until it serves: what the one before left unfinished may be long.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(super) const PATIENCE: Duration = Duration::from_secs(120);
+
+/// For an offer to be taken.
+const TAKE: Duration = Duration::from_secs(5);
 
 /// Deaths of generations that served, or were to.
 #[derive(Debug, Default)]
@@ -122,98 +123,59 @@ impl Deaths {
 /// A generation that is to serve in place of one that has died.
 pub struct Recovery {
     /// Every message about it names this number.
-    number: u64,
+    pub number: u64,
     /// The process.
     pub child: Child,
     /// The predecessor's part; `None` when it is played.
-    machine: Option<Predecessor>,
-    tickets: Vec<Ticket>,
-    words: HandoffWords,
+    pub machine: Option<Predecessor>,
+    /// What the dead one has left.
+    pub tickets: Tickets,
+    /// The words of its arena.
+    pub words: HandoffWords,
+    /// Of what it has died, if the process has not been told.
+    pub cause: Option<Cause>,
     /// When the death was noticed.
-    began: Instant,
-    deadline: Instant,
+    pub began: Instant,
+    /// When it is killed, unless it serves.
+    pub deadline: Instant,
 }
 
 impl Recovery {
     /// What is to be polled.
     pub fn watched(&self) -> impl Iterator<Item = PollFd<'_>> {
-        let link = self.machine.as_ref().map(Predecessor::as_fd);
-        let both = [self.child.channel(), link].into_iter().flatten();
-        both.map(|fd| PollFd::new(fd, PollFlags::POLLIN))
+        watched(&self.child, self.machine.as_ref())
     }
 
     /// When the keeper must look at it, whatever else happens.
     pub fn next_deadline(&self, now: Instant) -> Instant {
-        match self.machine.as_ref().map(Predecessor::wake) {
-            Some(Wake::Now) => now,
-            Some(Wake::Link { deadline_ns }) => {
-                let left =
-                    Duration::from_nanos(deadline_ns.saturating_sub(MonotonicClock.now_ns()));
-                self.deadline.min(now + left.min(PATIENCE))
-            }
-            None => self.deadline,
+        let machine = self.machine.as_ref().map(|machine| wake(machine, now));
+        machine.map_or(self.deadline, |at| at.min(self.deadline))
+    }
+}
+
+/// How long a new generation may take at each step, but for the offer.
+pub(super) fn limits() -> PredecessorLimits {
+    PredecessorLimits { serving: PATIENCE, ..PredecessorLimits::default() }
+}
+
+/// What is to be polled of a process to which the keeper plays the predecessor.
+pub(super) fn watched<'a>(
+    child: &'a Child,
+    machine: Option<&'a Predecessor>,
+) -> impl Iterator<Item = PollFd<'a>> {
+    let link = machine.map(Predecessor::as_fd);
+    let both = [child.channel(), link].into_iter().flatten();
+    both.map(|fd| PollFd::new(fd, PollFlags::POLLIN))
+}
+
+/// When a machine wants to be called.
+pub(super) fn wake(machine: &Predecessor, now: Instant) -> Instant {
+    match machine.wake() {
+        Wake::Now => now,
+        Wake::Link { deadline_ns } => {
+            let left = Duration::from_nanos(deadline_ns.saturating_sub(MonotonicClock.now_ns()));
+            now + left.min(PATIENCE)
         }
-    }
-}
-
-/// What a generation has left, as its successor is given it.
-struct Estate<'a> {
-    custody: &'a Custody,
-    tickets: &'a [Ticket],
-    words: HandoffWords,
-}
-
-impl SharedWords for Estate<'_> {
-    fn owner_word(&self) -> &AtomicU64 {
-        self.words.owner()
-    }
-
-    fn executor_word(&self, generation: Generation) -> &AtomicU32 {
-        self.words.executor(generation)
-    }
-}
-
-impl PredecessorHost for Estate<'_> {
-    fn judge(&mut self, _hello: &Hello, _ours: &Identity) -> Result<(), String> {
-        // It is the same binary; and it judges for itself.
-        Ok(())
-    }
-
-    fn connections(&self) -> u32 {
-        u32::try_from(self.tickets.len()).unwrap_or(u32::MAX)
-    }
-
-    fn arena(&mut self) -> Result<Parcel<'_>, HostError> {
-        let fds = self.custody.arena().iter().map(AsFd::as_fd).collect();
-        Ok(Parcel { payload: Vec::new(), fds })
-    }
-
-    fn listeners(&mut self) -> Result<Vec<(Vec<u8>, BorrowedFd<'_>)>, HostError> {
-        let all = self.custody.listeners();
-        Ok(all.map(|(description, fd)| (description.to_vec(), fd)).collect())
-    }
-
-    fn scan_sockets<'h>(
-        &'h self,
-        from: u32,
-        max: usize,
-        out: &mut Vec<(Ticket, BorrowedFd<'h>)>,
-    ) -> Option<u32> {
-        let first = self.tickets.partition_point(|ticket| ticket.slot < from);
-        let rest = &self.tickets[first..];
-        let found = rest.iter().take(max);
-        out.extend(found.filter_map(|ticket| Some((*ticket, self.custody.socket(*ticket)?))));
-        rest.get(max).map(|next| next.slot)
-    }
-
-    fn socket(&self, ticket: Ticket) -> Option<BorrowedFd<'_>> {
-        self.custody.socket(ticket)
-    }
-
-    fn quiesce(&mut self) -> Result<Quiesced, HostError> {
-        // Nobody is left who could do anything; and the keeper knows of what it gives.
-        let payload = offer_payload(true);
-        Ok(Quiesced { last_command_ns: self.words.ticked_ns(), payload })
     }
 }
 
@@ -246,6 +208,15 @@ impl Keeper {
             Ending::Executor => format!("has died ({cause})"),
             ending => ending.to_string(),
         };
+        if let Some(recovery) = self.recovery_by_spare(words, cause, &tickets, now) {
+            error!(
+                "generation {dead} {how}: generation {} takes its place, with {} connections",
+                dead + 1,
+                tickets.len()
+            );
+            self.recovery = Some(recovery);
+            return Ok(());
+        }
         error!(
             "generation {dead} {how}: starting generation {} on its arena, with {} connections",
             dead + 1,
@@ -255,14 +226,32 @@ impl Keeper {
         let binary = self.serving.binary.clone();
         let (pid, end) = process::spawn_generation(&binary).map_err(|error| error.to_string())?;
         let child = Child::new(pid, dead + 1, end, binary);
+        let recover = channel::Recover {
+            recovery: number,
+            generation: child.number,
+            keeper_pid: std::process::id(),
+            cause,
+            deadline_ms: PATIENCE.as_millis() as u64,
+            settings: self.settings_json.clone(),
+        };
+        let limits = PredecessorLimits { take: TAKE, ..limits() };
         // It may have died already. Its end will be reported, and counts.
-        let introduced = self.introduce(number, &child, from, cause).inspect_err(|reason| {
+        let introduced = self.introduce(&child, from, recover, limits).inspect_err(|reason| {
             warn!("generation {} cannot be told what to be: {reason}", child.number);
             child.signal(Signal::SIGKILL);
         });
         let (machine, deadline) = (introduced.ok(), now + PATIENCE);
-        self.recovery =
-            Some(Recovery { number, child, machine, tickets, words, began: now, deadline });
+        let tickets = tickets_by_slot(&tickets);
+        self.recovery = Some(Recovery {
+            number,
+            child,
+            machine,
+            tickets,
+            words,
+            cause: None,
+            began: now,
+            deadline,
+        });
         Ok(())
     }
 
@@ -298,34 +287,21 @@ impl Keeper {
     }
 
     /// Tells a new generation what it is to be, and begins to play the predecessor to it.
-    fn introduce(
+    pub(super) fn introduce(
         &mut self,
-        number: u64,
         child: &Child,
         from: Generation,
-        cause: Cause,
+        first: impl Into<KeeperToGeneration>,
+        limits: PredecessorLimits,
     ) -> Result<Predecessor, String> {
         let text = |error: &dyn std::error::Error| error.to_string();
         let (ours, theirs) = Link::pair().map_err(|error| text(&error))?;
-        let recover = channel::Recover {
-            recovery: number,
-            generation: child.number,
-            keeper_pid: std::process::id(),
-            cause,
-            deadline_ms: PATIENCE.as_millis() as u64,
-            settings: self.settings_json.clone(),
-        };
         let holding = self.holding.open(child.number)?;
         child
-            .begin(recover, Some(theirs.as_fd()), Some(holding.as_fd()))
+            .begin(first, Some(theirs.as_fd()), Some(holding.as_fd()))
             .map_err(|error| text(&error))?;
         let link = Link::new(ours).map_err(|error| text(&error))?;
         let process = ProcessHandle::open(pid_number(child.pid)).map_err(|error| text(&error))?;
-        let limits = PredecessorLimits {
-            take: Duration::from_secs(5),
-            serving: PATIENCE,
-            ..PredecessorLimits::default()
-        };
         let identity = self.serving.profile.identity();
         Predecessor::new(link, Box::new(process), from, identity, limits)
             .map_err(|error| text(&error))
@@ -340,8 +316,8 @@ impl Keeper {
             recovery.child.signal(Signal::SIGKILL);
         }
         let Some(machine) = &mut recovery.machine else { return };
-        let (tickets, words) = (&recovery.tickets[..], recovery.words);
-        let mut estate = Estate { custody: self.holding.custody(), tickets, words };
+        let (tickets, words, cause) = (&recovery.tickets, recovery.words, recovery.cause);
+        let mut estate = Estate { custody: self.holding.custody(), tickets, words, cause };
         let mut status = machine.step(&mut estate);
         if matches!(status, Status::WantFreeze) {
             status = machine.freeze(&mut estate);
@@ -369,7 +345,10 @@ impl Keeper {
 
     pub(super) fn on_message_of_recovering(&mut self, message: GenerationToKeeper) {
         match message {
-            GenerationToKeeper::Progress(_) => self.deaths.recovered = true,
+            GenerationToKeeper::Progress(said) => {
+                // A spare may have said how warm it was just before.
+                self.deaths.recovered |= said.phase == Phase::Serve;
+            }
             GenerationToKeeper::Serving(said) => self.on_recovered(said),
             GenerationToKeeper::UpgradeFailed(said) => warn!("recovery failed: {}", said.reason),
             unexpected => warn!("the new generation sent an unexpected message: {unexpected:?}"),

@@ -56,8 +56,18 @@ impl Keeper {
         let under_way =
             self.upgrade.is_some() || self.probation.is_some() || self.recovery.is_some();
         let ending = self.lost.is_some() || self.stopping.is_some() || self.serving.stopping;
-        let waiting = !self.leaving.is_empty() || !self.pending.is_empty();
+        let waiting =
+            !self.leaving.is_empty() || !self.pending.is_empty() || self.spares.is_there();
         self.ready && !(under_way || ending || waiting)
+    }
+
+    /// Whether this process is still to become the program that serves.
+    pub(super) fn is_renewal_due(&self) -> bool {
+        match &self.renewal {
+            Renewal::Trial { .. } | Renewal::Tried { .. } => true,
+            Renewal::Refused(binary) if binary.is(&self.serving.binary) => false,
+            Renewal::None | Renewal::Refused(_) => !self.serving.binary.is(&self.running),
+        }
     }
 
     /// Becomes the program that serves, a step at a time.
@@ -66,9 +76,7 @@ impl Keeper {
             // What runs beside it in this process is the program that serves.
             _ if self.settings.no_keeper => {}
             Renewal::None | Renewal::Refused(_) => {
-                let refused =
-                    matches!(&self.renewal, Renewal::Refused(it) if it.is(&self.serving.binary));
-                if !refused && self.is_settled() && !self.serving.binary.is(&self.running) {
+                if self.is_settled() && self.is_renewal_due() {
                     self.begin_trial(now);
                 }
             }

@@ -157,6 +157,7 @@ impl Keeper {
             failures: self.history.failures,
             rollbacks: self.history.rollbacks,
             probation: self.probation.as_ref().and_then(Probation::status),
+            spare: self.spares.status(),
             last_upgrade: self.history.last(),
             load,
         };

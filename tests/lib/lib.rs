@@ -24,4 +24,5 @@ pub mod proofs;
 pub mod redis_rs;
 pub mod rng;
 pub mod server;
+pub mod spare;
 pub mod value;

@@ -54,6 +54,21 @@ pub struct Recover {
     pub settings: String,
 }
 
+/// First message to a generation that is started beside the one that serves, to take its place should it
+/// die: the keeper, at the other end of the link, gives what it holds, and holds the offer back until
+/// then. The offer's payload says of what the other has died.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct StandIn {
+    /// Number of the recovery that there will be; every message about it names it.
+    pub recovery: u64,
+    /// Number of the generation that the receiver will be.
+    pub generation: u64,
+    /// Process id of the keeper.
+    pub keeper_pid: u32,
+    /// As in [`Succeed`].
+    pub settings: String,
+}
+
 /// Second message to every generation, with its end of the holding link: over it the keeper is told of
 /// every descriptor that has to outlive the generation.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
@@ -430,6 +445,7 @@ direction! {
         12 => TakeBack,
         13 => Recover + descriptor,
         14 => Hold + descriptor,
+        15 => StandIn + descriptor,
     }
 }
 

@@ -15,6 +15,7 @@ use super::timeline::Sample;
 use super::{Control, Options, Report, preload_bytes, run};
 use crate::client::Endpoint;
 use crate::server::{Server, Setup, descendants};
+use crate::spare::Spare;
 
 /// Connections to the server beside those of the load.
 const SPARE_CLIENTS: usize = 100;
@@ -53,6 +54,8 @@ pub struct Crash {
     pub silence_us: u64,
     /// Whether a predecessor was there to serve again, or an upgrade was under way.
     pub amid_upgrade: bool,
+    /// Whether a spare was ready.
+    pub spare: bool,
 }
 
 /// What came of an upgrade.
@@ -95,6 +98,7 @@ struct Death {
     at: Instant,
     generation: u64,
     alone: bool,
+    spare: bool,
 }
 
 impl Plan {
@@ -147,12 +151,16 @@ impl Plan {
                     return Err(format!("after {} deaths: {why}", deaths.len()));
                 }
             };
-            let alone = descendants(server.pid()) == [pid];
+            let spare = self.arguments.iter().any(|it| it == "--spare");
+            let spare = spare.then(|| Spare::of(server)).flatten();
+            let is_other = |it: &u32| *it != pid && spare.is_none_or(|spare| spare.pid != *it);
+            let alone = !descendants(server.pid()).iter().any(is_other);
+            let spare = spare.is_some_and(|spare| spare.ready);
             kill(Pid::from_raw(pid as i32), Signal::SIGKILL)
                 .map_err(|errno| format!("generation {generation} cannot be killed: {errno}"))?;
             let at = Instant::now();
             control.mark(at, format!("generation {generation} killed"));
-            deaths.push(Death { at, generation, alone });
+            deaths.push(Death { at, generation, alone, spare });
             (due, killed) = (due + self.interval, pid);
         }
         Ok(deaths)
@@ -207,6 +215,7 @@ fn outcome(report: Report, killed: Result<Vec<Death>, String>, attempts: Vec<Att
         generation: death.generation,
         silence_us,
         amid_upgrade: !death.alone,
+        spare: death.spare,
     });
     let crashes = crashes.collect();
     let (mut upgrades, mut upgrades_cut) = (0, 0);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use hotredis_tests::binaries;
-use hotredis_tests::load::crashes::{Outcome, Plan};
+use hotredis_tests::load::crashes::{Crash, Outcome, Plan};
 use hotredis_tests::load::report::micros;
 use hotredis_tests::load::upgrades::quantile;
 use serde_json::{Value, json};
@@ -126,21 +126,24 @@ fn judge(
     );
 }
 
-/// Median, p90 and maximum of the silences: of all deaths, of those with nobody standing by, and of
-/// those amid an upgrade or its probation.
+/// Median, p90 and maximum of the silences: of all deaths, of those with nobody standing by, of those amid
+/// an upgrade or its probation, and of those with a spare that was ready.
 fn table(passes: &[(&str, Outcome)]) {
     println!("{:<20} {:<14} {:>6} {:>9} {:>9} {:>9}", "", "", "deaths", "median", "p90", "max");
     for (name, outcome) in passes {
-        let of = |wanted: Option<bool>| {
-            let of_kind = |amid| wanted.is_none_or(|wanted| wanted == amid);
-            let crashes = outcome.crashes.iter().filter(|crash| of_kind(crash.amid_upgrade));
+        let of = |wanted: fn(&Crash) -> bool| {
+            let crashes = outcome.crashes.iter().filter(|crash| wanted(crash));
             let mut all: Vec<u64> = crashes.map(|crash| crash.silence_us).collect();
             all.sort_unstable();
             all
         };
-        for (which, wanted) in
-            [("all", None), ("alone", Some(false)), ("amid upgrades", Some(true))]
-        {
+        let kinds: [(&str, fn(&Crash) -> bool); 4] = [
+            ("all", |_| true),
+            ("alone", |crash| !crash.amid_upgrade),
+            ("amid upgrades", |crash| crash.amid_upgrade),
+            ("spare ready", |crash| crash.spare),
+        ];
+        for (which, wanted) in kinds {
             let silences = of(wanted);
             let at = |at| quantile(&silences, at).map_or("-".to_owned(), micros);
             println!(

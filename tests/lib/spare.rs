@@ -1,0 +1,35 @@
+//! The generation that a server with `--spare` keeps ready.
+
+use serde_json::Value;
+
+use crate::server::{Server, text_of};
+
+/// A generation as the keeper shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spare {
+    /// The number that it would have.
+    pub generation: u64,
+    /// Its process.
+    pub pid: u32,
+    /// It could take over at once.
+    pub ready: bool,
+}
+
+impl Spare {
+    /// That of a server, if it has one now.
+    ///
+    /// # Panics
+    /// If the keeper does not answer.
+    #[track_caller]
+    pub fn of(server: &Server) -> Option<Self> {
+        let text = text_of(&server.cli(&["status", "--json"]));
+        let status: Value =
+            serde_json::from_str(&text).unwrap_or_else(|e| panic!("no status: {e}: {text}"));
+        let shown = status[0]["spare"].as_object()?;
+        Some(Self {
+            generation: shown["generation"].as_u64()?,
+            pid: u32::try_from(shown["generation_pid"].as_u64()?).ok()?,
+            ready: shown["ready"].as_bool()?,
+        })
+    }
+}
