@@ -52,7 +52,7 @@ pub(super) struct Rounds {
 }
 
 impl Rounds {
-    /// Enters a little more, within a millisecond. Returns when to go on.
+    /// Enters a little more, within some 2 ms. Returns when to go on.
     ///
     /// There is a round after the other, because pages are given back and others are used for the first
     /// time. To go over what is entered already costs a fiftieth.
@@ -62,12 +62,12 @@ impl Rounds {
             return Duration::from_secs(1);
         };
         let from = self.at.max(start);
-        let length = (4 * STEP).min(end - from);
+        let length = (8 * STEP).min(end - from);
         // Whatever is on a disk is not to be written for this.
         mapping.populate_unchanged(from, length);
         self.at = from + length;
-        // Until it is warm, those who are served get the larger part of the processor back.
-        Duration::from_millis(if self.warm { 50 } else { 1 })
+        // Those who are served get the processor back in between.
+        Duration::from_millis(if self.warm { 100 } else { 1 })
     }
 }
 

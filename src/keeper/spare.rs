@@ -29,7 +29,7 @@ use super::{Keeper, LEAVING_PATIENCE};
 use crate::words::HandoffWords;
 
 /// From when there could be a spare until it is started; after a failure it doubles.
-const PAUSE: Duration = Duration::from_millis(100);
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
