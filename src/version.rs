@@ -19,6 +19,15 @@ pub fn build() -> &'static str {
     BUILD.get().copied().unwrap_or_default()
 }
 
+/// What a build says of itself that can survive no crash; empty for every build but one that is made to
+/// measure what crash safety costs.
+pub const WARNING: &str = if shm::CRASH_SAFE {
+    ""
+} else {
+    "built WITHOUT CRASH SAFETY, for measurement only: a crash loses all data and connections, and a command \
+     that fails is not undone"
+};
+
 /// Version and mark as people read them: `0.1.0` or `0.1.0 (build blue)`.
 pub fn describe(version: &str, build: &str) -> String {
     if build.is_empty() { version.to_string() } else { format!("{version} (build {build})") }

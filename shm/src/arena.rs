@@ -219,8 +219,11 @@ impl Deref for Arena {
 }
 
 /// The fingerprint of this crate's layouts combined with the user's.
+///
+/// A build without [crash safety](crate::CRASH_SAFE) has another: it must not take up what others made, nor
+/// they what it has made.
 pub const fn combined_fingerprint(user: u64) -> u64 {
-    crate::record::fingerprint(
+    let ours = crate::record::fingerprint(
         &[
             Header::LAYOUT,
             crate::undo::LogHeader::LAYOUT,
@@ -256,7 +259,8 @@ pub const fn combined_fingerprint(user: u64) -> u64 {
             ("node", crate::tree::ROOM as u64),
             ("user", user),
         ],
-    )
+    );
+    if crate::CRASH_SAFE { ours } else { !ours }
 }
 
 impl Arena {

@@ -22,6 +22,14 @@
 //!
 //! Only the death of the process has to be survived, not the loss of power: nothing is flushed.
 
+/// Whether transactions are logged, so that an arena can be taken up after the death of its owner.
+///
+/// It is false with the feature `without-crash-safety`, which is there to measure what that costs. Then
+/// nothing is logged: what a transaction wrote stays even if it is rolled back (the blocks that it allocated
+/// are lost, those that it freed are kept), and an arena whose owner died is worthless. Its
+/// [fingerprint](arena::combined_fingerprint) is another, so that no other build takes it up.
+pub const CRASH_SAFE: bool = cfg!(not(feature = "without-crash-safety"));
+
 pub mod alloc;
 pub mod arena;
 pub mod blob;

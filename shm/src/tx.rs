@@ -3,6 +3,7 @@
 use std::ops::Deref;
 use std::sync::atomic::Ordering;
 
+use crate::CRASH_SAFE;
 use crate::arena::{Areas, Arena, View};
 use crate::error::OutOfMemory;
 #[cfg(debug_assertions)]
@@ -68,7 +69,8 @@ impl Deref for Tx<'_> {
 impl<'a> Tx<'a> {
     #[inline]
     pub(crate) fn begin(arena: &'a mut Arena) -> Tx<'a> {
-        let state = State::decode(arena.log_state().load(Ordering::Relaxed));
+        let word = if CRASH_SAFE { arena.log_state().load(Ordering::Relaxed) } else { 0 };
+        let state = State::decode(word);
         assert!(
             !state.freeing && state.undo == 0 && state.frees == 0,
             "the arena holds an unfinished transaction: recover it first"
@@ -87,6 +89,9 @@ impl<'a> Tx<'a> {
 
     #[inline(always)]
     fn publish(&self) {
+        if !CRASH_SAFE {
+            return;
+        }
         let state = State { freeing: false, which: self.which, frees: self.frees, undo: self.undo };
         self.arena.log_state().store(state.encode(), Ordering::Relaxed);
         order();
@@ -98,6 +103,9 @@ impl<'a> Tx<'a> {
     fn log_once(&mut self, start: u64, bytes: usize) -> Result<*mut u8, OutOfMemory> {
         // Words of the log; a transaction with fewer has nothing to gain.
         const LONG: u64 = 512;
+        if !CRASH_SAFE {
+            return self.log(start, bytes);
+        }
         if self.undo < LONG || bytes > Logged::MOST || self.arena.logged.is_first(start, bytes) {
             let place = self.log(start, bytes);
             if place.is_err() {
@@ -119,6 +127,9 @@ impl<'a> Tx<'a> {
             start + bytes as u64 <= layout::EXECUTOR || start >= layout::HEAP,
             "a transaction wrote to the executor's area"
         );
+        if !CRASH_SAFE {
+            return Ok(place);
+        }
         let words = 1 + (bytes as u64).div_ceil(8);
         if (self.undo + words) * 8 > self.arena.backed.undo {
             self.grow_log(words)?;
@@ -261,7 +272,7 @@ impl<'a> Tx<'a> {
 
     /// Logs the old content of a range of any length.
     fn log_all(&mut self, start: u64, length: usize) -> Result<(), OutOfMemory> {
-        if self.arena.logged.is_own(start, length as u64) {
+        if !CRASH_SAFE || self.arena.logged.is_own(start, length as u64) {
             return Ok(());
         }
         for at in (0..length).step_by(MAX_ENTRY) {
@@ -456,12 +467,17 @@ impl<'a> Tx<'a> {
     pub fn commit(self, payload: &Payload) {
         let this = std::mem::ManuallyDrop::new(self);
         let which = !this.which;
-        this.arena.write_payload(which, payload);
-        order();
         let frees = this.frees;
-        let state = State { freeing: frees > 0, which, frees, undo: 0 };
-        this.arena.log_state().store(state.encode(), Ordering::Relaxed);
-        order();
+        if CRASH_SAFE {
+            this.arena.write_payload(which, payload);
+            order();
+        }
+        // Without crash safety the word is no more than how `finish_frees` is told.
+        if CRASH_SAFE || frees > 0 {
+            let state = State { freeing: frees > 0, which, frees, undo: 0 };
+            this.arena.log_state().store(state.encode(), Ordering::Relaxed);
+            order();
+        }
         if frees > 0 {
             // SAFETY: `this` is never used or dropped again, so the borrow is moved out once.
             let arena: &mut Arena = unsafe { std::ptr::read(&this.arena) };
@@ -522,6 +538,11 @@ impl FreeStep<'_> {
     pub fn set<T: Record>(&mut self, off: Off<Slot<T>>, value: T) {
         const { assert!(size_of::<T>() <= 8) };
         let place = self.arena.place(off.raw(), size_of::<T>() as u64);
+        if !CRASH_SAFE {
+            // SAFETY: as in `Tx::set`.
+            unsafe { place.cast::<T>().write_unaligned(value) };
+            return;
+        }
         assert!((self.undo + 2) * 8 <= Arena::LOG_FLOOR, "a batch of frees outgrew the log");
         // SAFETY: as in `Tx::log` and `Tx::set`; the log's first `LOG_FLOOR` bytes are always
         // backed.

@@ -47,8 +47,13 @@ struct Cli {
 }
 
 /// What `-V` prints.
-static VERSION: LazyLock<String> =
-    LazyLock::new(|| version::describe(version::VERSION, version::build()));
+static VERSION: LazyLock<String> = LazyLock::new(|| {
+    let described = version::describe(version::VERSION, version::build());
+    match version::WARNING {
+        "" => described,
+        warning => format!("{described}, {warning}"),
+    }
+});
 
 /// What `--version` prints: what an operator compares before an upgrade, too.
 static LONG_VERSION: LazyLock<String> = LazyLock::new(|| {

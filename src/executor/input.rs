@@ -100,7 +100,8 @@ pub(super) fn save_input(
     turn: &Turn,
 ) -> Result<(), OutOfMemory> {
     let session = turn.session;
-    if turn.read_bytes > 0 {
+    // For the settlement after a crash.
+    if shm::CRASH_SAFE && turn.read_bytes > 0 {
         let total = tx.get(session).total_in.get().to_native() + turn.read_bytes;
         tx.set(field!(session, Session.total_in), U64::from_native(total))?;
     }

@@ -237,6 +237,9 @@ impl Executor {
     /// Notes what is about to be done. See [`InFlight`].
     #[inline(always)]
     fn in_flight(&self, session: Off<Session>, what: InFlight) {
+        if !shm::CRASH_SAFE {
+            return;
+        }
         let word = session.raw() | what as u64;
         self.arena.word(header::IN_FLIGHT).store(word, Ordering::Relaxed);
     }
@@ -244,6 +247,9 @@ impl Executor {
     /// Notes that nothing is in flight.
     #[inline(always)]
     fn landed(&self) {
+        if !shm::CRASH_SAFE {
+            return;
+        }
         self.arena.word(header::IN_FLIGHT).store(0, Ordering::Relaxed);
     }
 

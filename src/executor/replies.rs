@@ -164,8 +164,11 @@ impl Executor {
     ) -> Result<(), OutOfMemory> {
         let rest = &self.output.segment_bytes(segment)[sent..];
         let mut tx = self.arena.begin();
-        let total = tx.get(session).total_out.get().to_native() + sent as u64;
-        tx.set(field!(session, Session.total_out), U64::from_native(total))?;
+        // For the settlement after a crash.
+        if shm::CRASH_SAFE {
+            let total = tx.get(session).total_out.get().to_native() + sent as u64;
+            tx.set(field!(session, Session.total_out), U64::from_native(total))?;
+        }
         if failed {
             session::change_flags(&mut tx, session, 0, flag::CLOSE_ASAP)?;
         } else if !rest.is_empty() {

@@ -107,6 +107,9 @@ pub const FINGERPRINT: u64 = fingerprint(
 
 /// Serves until told to stop, or replaced.
 pub fn run(channel: GenerationEnd, role: Role) -> ExitCode {
+    if !version::WARNING.is_empty() {
+        tracing::error!("this server is {}", version::WARNING);
+    }
     match role {
         Role::First { generation, keeper_pid, settings, holding } => {
             match start::start(&channel, generation, keeper_pid, &settings) {
