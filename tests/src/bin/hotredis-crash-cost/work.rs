@@ -9,14 +9,17 @@ use hotredis_tests::server::Setup;
 
 use crate::stepper::{Counted, Stepper};
 
+/// The words of the request with a number.
+type Request = fn(u64) -> Vec<String>;
+
 /// A command under measurement.
 pub struct Case {
     /// By which it is asked for.
     pub name: &'static str,
-    /// The words of the request with this number.
-    request: fn(u64) -> Vec<String>,
+    /// What is counted.
+    request: Request,
     /// What is asked before, once for each number below the one given.
-    before: Option<(u64, fn(u64) -> Vec<String>)>,
+    before: Option<(u64, Request)>,
 }
 
 /// Keys and elements out of which requests choose, evenly.
