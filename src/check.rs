@@ -1,5 +1,6 @@
 //! The checker: proves an arena right, of a live server or in a file.
 
+use std::panic;
 use std::path::Path;
 
 use anyhow::{Context, bail};
@@ -49,6 +50,35 @@ pub fn check_arena(view: &View) -> FileReport {
     report(checker)
 }
 
+/// Walks an arena that may be damaged in any way: what stops the walk is one more finding. For a process that
+/// has no other thread yet.
+pub fn check_damaged(view: &View) -> FileReport {
+    let hook = panic::take_hook();
+    // What it says is told with the findings.
+    panic::set_hook(Box::new(|_| {}));
+    let walked = panic::catch_unwind(panic::AssertUnwindSafe(|| check_arena(view)));
+    panic::set_hook(hook);
+    walked.unwrap_or_else(|why| {
+        let text = why.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| why.downcast_ref::<&str>().map(ToString::to_string));
+        let text = text.unwrap_or_else(|| "it makes no sense".into());
+        FileReport { clean: false, text: format!("the walk cannot go on: {text}\n") }
+    })
+}
+
+/// What is wrong with the first thing that a server reads of an arena, if anything is.
+pub fn check_root(view: &View) -> Option<String> {
+    let root = crate::root::of(view);
+    let mut checker = Checker::new(view);
+    if checker.mark(root, size_of::<Root>() as u64, "root") {
+        let record = view.read(root);
+        let count = u64::from(record.database_count.to_native());
+        let size = count * size_of::<keyspace::Database>() as u64;
+        checker.mark(record.databases, size, "databases");
+    }
+    checker.first()
+}
+
 fn report(checker: Checker<'_>) -> FileReport {
     let found = checker.finish();
     let mut text = format!("{} blocks reached, {} findings\n", found.blocks, found.total);
@@ -72,5 +102,5 @@ pub fn check_arena_file(path: &Path) -> anyhow::Result<FileReport> {
     if arena.root().is_null() {
         bail!("{} holds an arena that no server has used yet", path.display());
     }
-    Ok(check_arena(&arena))
+    Ok(check_damaged(&arena))
 }

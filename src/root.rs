@@ -83,6 +83,9 @@ record! {
         pub counters: Counters,
         /// What `INFO handoff` shows.
         pub handoff: HandoffState,
+        /// Which start of the machine this server belongs to. What an earlier one wrote to a disk may have
+        /// got there in part.
+        pub boot_id: [u8; 16],
     }
 }
 
@@ -182,6 +185,7 @@ pub fn create(
     databases: u32,
     now_ms: i64,
     run_id: [u8; 40],
+    boot_id: [u8; 16],
 ) -> Result<Off<Root>, OutOfMemory> {
     let block = tx.alloc(u64::from(databases) * size_of::<Database>() as u64)?;
     for i in 0..u64::from(databases) {
@@ -194,7 +198,7 @@ pub fn create(
     let off: Off<Root> = root.off().cast();
     let mut record = tx.read(off);
     record.started_ms = I64::from_native(now_ms);
-    record.run_id = run_id;
+    (record.run_id, record.boot_id) = (run_id, boot_id);
     record.databases = block.off().cast();
     record.statistics = statistics;
     record.database_count = U32::from_native(databases);
@@ -206,11 +210,17 @@ pub fn create(
 
 /// Makes the root of an arena that another server has left that of a new one, once its sessions are
 /// gone: the keys stay.
-pub fn start_anew(tx: &mut Tx<'_>, now_ms: i64, run_id: [u8; 40]) -> Result<(), OutOfMemory> {
+pub fn start_anew(
+    tx: &mut Tx<'_>,
+    now_ms: i64,
+    run_id: [u8; 40],
+    boot_id: [u8; 16],
+) -> Result<(), OutOfMemory> {
     let root = of(tx);
     let record = tx.read(root);
     tx.set(field!(root, Root.started_ms).cast::<Slot<I64>>(), I64::from_native(now_ms))?;
     tx.set(field!(root, Root.run_id).cast::<Slot<[u8; 40]>>(), run_id)?;
+    tx.set(field!(root, Root.boot_id).cast::<Slot<[u8; 16]>>(), boot_id)?;
     tx.set(field!(root, Root.paused_until_ms), I64::from_native(0))?;
     tx.set(field!(root, Root.active_expire_off), 0)?;
     statistics::reset(tx, root);

@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn a_process_that_lives_has_no_cause() {
-        let mut child = ended("read line");
+        let mut child = ended("exec sleep 60");
         let handle = ProcessHandle::open(child.id()).expect("pidfd");
         assert_eq!(handle.cause(), Cause::Unknown);
         child.kill().expect("killed");

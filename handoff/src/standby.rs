@@ -23,8 +23,9 @@ use crate::sockets::TicketSet;
 /// Messages taken from the link in one step.
 const MESSAGES_PER_STEP: usize = 256;
 
-/// A successor that has ticked within this time is well enough to be left alone.
-const WELL: Duration = Duration::from_millis(500);
+/// A successor that has ticked within this time is well enough to be left alone. It ticks every 100 ms while
+/// it is watched; who waits for longer than that only waits.
+const WELL: Duration = Duration::from_millis(250);
 
 /// What the standing-by machine needs of its server.
 pub trait StandbyHost: SharedWords + SocketHolder {

@@ -300,10 +300,12 @@ impl Arena {
         Arena::attach(Mapping::from_fd(fd)?, fingerprint)
     }
 
-    /// Opens a named file that is there already, for the checker alone.
+    /// Opens a named file that is there already, to be looked at: an unfinished transaction is rolled back in
+    /// a copy, and the file stays as it is.
     pub fn open_file(path: &std::path::Path, fingerprint: u64) -> Result<Arena, OpenError> {
-        let arena = Arena::attach(Mapping::open_existing(path)?, fingerprint)?;
+        let mut arena = Arena::attach(Mapping::open_copy(path)?, fingerprint)?;
         arena.check_log().map_err(|why| OpenError::Damaged { why })?;
+        arena.recover();
         Ok(arena)
     }
 

@@ -18,6 +18,8 @@ pub struct Mapping {
     /// The lock belongs to the open file description, which a successor shares: it must never be
     /// released, only closed.
     file: File,
+    /// What is written to it stays in this process.
+    is_copy: bool,
 }
 
 impl Mapping {
@@ -42,8 +44,9 @@ impl Mapping {
         Mapping::open(path, Some(reserve))
     }
 
-    /// Locks and maps a named file that holds an arena already.
-    pub fn open_existing(path: &Path) -> Result<Mapping, OpenError> {
+    /// Locks a named file that holds an arena already and maps a copy of it: what is written to the mapping is
+    /// this process's own, and the file stays as it is.
+    pub fn open_copy(path: &Path) -> Result<Mapping, OpenError> {
         Ok(Mapping::open(path, None)?.0)
     }
 
@@ -57,7 +60,7 @@ impl Mapping {
         };
         let file = File::options()
             .read(true)
-            .write(true)
+            .write(create.is_some())
             .create(create.is_some())
             .truncate(false)
             .open(path)
@@ -79,7 +82,11 @@ impl Mapping {
                 why: format!("{} has {size} bytes, which no arena has", path.display()),
             });
         }
-        Ok((Mapping::map(file, length)?, size != 0))
+        let mapping = match create {
+            Some(_) => Mapping::map(file, length)?,
+            None => Mapping::map_copy(file, length)?,
+        };
+        Ok((mapping, size != 0))
     }
 
     /// Maps an arena whose descriptor another process sent. A memfd must bear its seals.
@@ -110,7 +117,17 @@ impl Mapping {
             .map_err(|e| OpenError::system("mmap", e))?;
         // A core dump of the arena would delay the death of a generation by seconds per GiB.
         map.advise(memmap2::Advice::DontDump).map_err(|e| OpenError::system("madvise", e))?;
-        Ok(Mapping { map, file })
+        Ok(Mapping { map, file, is_copy: false })
+    }
+
+    fn map_copy(file: File, length: u64) -> Result<Mapping, OpenError> {
+        let mut options = MmapOptions::new();
+        options.len(length as usize).no_reserve_swap();
+        // SAFETY: nobody who holds to the lock changes the file while it is mapped; it is read like every
+        // arena, through copies of what stands in it, for which any bytes are valid.
+        let map = unsafe { options.map_copy(&file) };
+        let map = map.map_err(|e| OpenError::system("mmap", e))?;
+        Ok(Mapping { map: map.into(), file, is_copy: true })
     }
 
     /// The address of byte 0 in this process.
@@ -143,6 +160,9 @@ impl Mapping {
 
     /// Allocates the pages of a range, so that no later access can fail.
     pub fn back(&self, start: u64, length: u64) -> std::io::Result<()> {
+        if self.is_copy {
+            return Ok(());
+        }
         loop {
             match fallocate(self.fd(), FallocateFlags::empty(), start as i64, length as i64) {
                 Err(nix::errno::Errno::EINTR) => continue,
@@ -171,6 +191,9 @@ impl Mapping {
     /// Gives the pages of a range back to the system; they read as zeros and must be backed again
     /// before they are used.
     pub fn punch(&self, start: u64, length: u64) -> std::io::Result<()> {
+        if self.is_copy {
+            return Ok(());
+        }
         let how = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
         fallocate(self.fd(), how, start as i64, length as i64).map_err(Into::into)
     }

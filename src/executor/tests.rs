@@ -111,7 +111,7 @@ impl World {
             let config = ConfigValues::default();
             arena
                 .transact(|tx| {
-                    let root = root::create(tx, 16, 1_000, [b'0'; 40])?;
+                    let root = root::create(tx, 16, 1_000, [b'0'; 40], [0; 16])?;
                     root::store_config(tx, root, &config)
                 })
                 .expect("root");

@@ -13,6 +13,7 @@ use shm::{Arena, Options, Tx, U32, field};
 use tracing::{info, warn};
 
 use super::serving::Generation;
+use crate::check;
 use crate::config::{Authority, ConfigValues};
 use crate::executor::{Buffers, Executor, State};
 use crate::net::{Listener, Poller, listener};
@@ -39,6 +40,9 @@ pub fn start(
         .ok()
         .and_then(Number::new)
         .with_context(|| format!("{generation} is no number of a generation"))?;
+    if let Some(path) = &settings.arena_file {
+        examine(path, &config)?;
+    }
     let (mut arena, reopened) = make_arena(settings)?;
     let words = HandoffWords(Words::leak(&arena));
     if reopened {
@@ -126,6 +130,49 @@ fn listen(config: &ConfigValues) -> anyhow::Result<Vec<Listener>> {
     Ok(listeners)
 }
 
+/// Looks at an arena file before anything of it is changed: whether this server can take it up.
+fn examine(path: &Path, config: &ConfigValues) -> anyhow::Result<()> {
+    if std::fs::metadata(path).map_or(0, |found| found.len()) == 0 {
+        // It is to be made.
+        return Ok(());
+    }
+    let refused = || format!("cannot take up the arena file {}", path.display());
+    let arena = Arena::open_file(path, super::FINGERPRINT).with_context(refused)?;
+    if arena.root().is_null() {
+        return Ok(());
+    }
+    if let Some(finding) = check::check_root(&arena) {
+        bail!("{}: it is damaged: {finding}", refused());
+    }
+    let record = arena.get(root::of(&arena));
+    let count = record.database_count.to_native();
+    if count != config.databases() {
+        bail!(
+            "{}: it holds {count} databases, the configuration asks for {}: start with \
+             --databases {count}, or with another file",
+            refused(),
+            config.databases()
+        );
+    }
+    if record.boot_id != boot_id() {
+        // What the server has written is whole. What of that had got to the disk when the machine went
+        // down, nobody knows.
+        info!("the machine has been started anew since {} was in use: proving it", path.display());
+        let report = check::check_damaged(&arena);
+        if !report.clean {
+            bail!("{}: it is damaged:\n{}", refused(), report.text.trim_end());
+        }
+    }
+    Ok(())
+}
+
+/// Which start of the machine this is; zeros if the system does not say.
+fn boot_id() -> [u8; 16] {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+    u128::from_str_radix(&digits, 16).unwrap_or_default().to_be_bytes()
+}
+
 fn make_arena(settings: &Settings) -> anyhow::Result<(Arena, bool)> {
     let cap = arena_cap();
     let options = Options {
@@ -161,20 +208,14 @@ fn arena_cap() -> u64 {
 fn make_root(arena: &mut Arena, config: &ConfigValues) -> anyhow::Result<()> {
     let now = unix_time_ms();
     if arena.root().is_null() {
-        arena.transact(|tx| root::create(tx, config.databases(), now, run_id()).map(|_| ()))?;
+        let create =
+            |tx: &mut Tx<'_>| root::create(tx, config.databases(), now, run_id(), boot_id());
+        arena.transact(|tx| create(tx).map(|_| ()))?;
     } else {
-        let count = arena.get(root::of(arena)).database_count.to_native();
-        if count != config.databases() {
-            bail!(
-                "the arena file holds {count} databases, the configuration asks for {}: start with \
-                 --databases {count}, or with another file",
-                config.databases()
-            );
-        }
         // No turn is under way any more, and what was not written has nobody to go to.
         arena.begin().commit(&[0; 4]);
         drop_sessions(arena)?;
-        arena.transact(|tx| root::start_anew(tx, now, run_id()))?;
+        arena.transact(|tx| root::start_anew(tx, now, run_id(), boot_id()))?;
     }
     store_config(arena, config)
 }

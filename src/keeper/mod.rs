@@ -206,12 +206,12 @@ struct Keeper {
 impl Keeper {
     fn keep(mut self) -> Result<u8, KeeperError> {
         loop {
+            self.watch_serving();
             let found = self.wait()?;
             let now = Instant::now();
             self.holding.receive();
             self.on_messages();
             self.on_adopted();
-            self.watch_serving();
             self.on_deaths();
             // Only after the messages: what a process said before it ended counts.
             if found.iter().any(|(source, _)| matches!(source, Source::Signals)) {

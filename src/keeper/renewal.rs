@@ -76,7 +76,10 @@ impl Keeper {
             // What runs beside it in this process is the program that serves.
             _ if self.settings.no_keeper => {}
             Renewal::None | Renewal::Refused(_) => {
-                if self.is_settled() && self.is_renewal_due() {
+                if self.serving.binary.is(&self.running) {
+                    // One descriptor of it will do.
+                    self.serving.binary = self.running.clone();
+                } else if self.is_settled() && self.is_renewal_due() {
                     self.begin_trial(now);
                 }
             }

@@ -18,7 +18,7 @@ pub const EXPIRY: i64 = 33_177_117_420_000;
 pub fn arena() -> Arena {
     let options = Options { reserve: 0, ..Options::default() };
     let (mut arena, _) = Arena::create(&options).expect("an arena");
-    arena.transact(|tx| root::create(tx, 1, 0, [b'0'; 40])).expect("memory");
+    arena.transact(|tx| root::create(tx, 1, 0, [b'0'; 40], [0; 16])).expect("memory");
     arena
 }
 

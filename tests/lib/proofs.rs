@@ -64,7 +64,7 @@ impl Restorer {
     pub fn new() -> Restorer {
         let (mut arena, _) =
             Arena::create(&Options { reserve: 0, ..Options::default() }).expect("an arena");
-        let made = arena.transact(|tx| root::create(tx, 1, 0, [b'0'; 40]));
+        let made = arena.transact(|tx| root::create(tx, 1, 0, [b'0'; 40], [0; 16]));
         made.expect("memory for the root");
         Restorer { arena, config: ConfigValues::default() }
     }

@@ -1,5 +1,7 @@
 //! A named arena file outlives the server that made it.
 
+use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -8,6 +10,9 @@ use hotredis_tests::client::encode;
 use hotredis_tests::ports::Port;
 use hotredis_tests::server::{Server, Setup, TempDir};
 use hotredis_tests::value::Value;
+
+/// Where the header of an arena has its root.
+const ROOT_AT: u64 = 72;
 
 fn start(file: &Path) -> Server {
     Setup::hotredis().arguments(&["--arena-file", &file.to_string_lossy()]).start()
@@ -89,4 +94,134 @@ fn a_file_that_does_not_fit_is_refused_with_the_reason() {
     server.finish();
     let said = refusal("4");
     assert!(said.contains("holds 16 databases"), "{said}");
+}
+
+/// What stands in a file, by places, but for its holes; and its length.
+fn content(file: &Path) -> (u64, Vec<(u64, Vec<u8>)>) {
+    use nix::unistd::{Whence, lseek};
+    let file = fs::File::open(file).unwrap();
+    let length = file.metadata().unwrap().len();
+    let (mut found, mut from) = (Vec::new(), 0);
+    while let Ok(start) = lseek(&file, from, Whence::SeekData) {
+        let end = lseek(&file, start, Whence::SeekHole).unwrap();
+        let mut bytes = vec![0; (end - start) as usize];
+        file.read_exact_at(&mut bytes, start as u64).unwrap();
+        found.push((start as u64, bytes));
+        from = end;
+    }
+    (length, found)
+}
+
+/// The last place of these bytes in a file.
+fn place_of(file: &Path, bytes: &[u8]) -> u64 {
+    let (_, parts) = content(file);
+    let found = parts.iter().rev().find_map(|(start, part)| {
+        let at = part.windows(bytes.len()).rposition(|window| window == bytes)?;
+        Some(start + at as u64)
+    });
+    found.unwrap_or_else(|| panic!("{bytes:?} are not there"))
+}
+
+fn boot_id() -> [u8; 16] {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+    u128::from_str_radix(&digits, 16).unwrap().to_be_bytes()
+}
+
+/// What is wrong with a file, and what is said of it.
+const DAMAGES: [(&str, &str); 9] = [
+    ("empty of sense", "bytes, which no arena has"),
+    ("foreign", "it begins with"),
+    ("another format", "its format is"),
+    ("half made", "never completed"),
+    ("another fingerprint", "fingerprint"),
+    ("cut", "it was cut or extended"),
+    ("extended", "it was cut or extended"),
+    ("a wrong root", "damaged"),
+    ("another boot and a lost page", "damaged"),
+];
+
+fn damage(file: &Path, how: &str) {
+    let handle = fs::File::options().read(true).write(true).open(file).unwrap();
+    let length = handle.metadata().unwrap().len();
+    let flip = |at: u64| {
+        let mut byte = [0];
+        handle.read_exact_at(&mut byte, at).unwrap();
+        handle.write_all_at(&[byte[0] ^ 1], at).unwrap();
+    };
+    match how {
+        "empty of sense" => fs::write(file, "not an arena\n").unwrap(),
+        "foreign" => flip(0),
+        "another format" => flip(8),
+        "half made" => flip(12),
+        "another fingerprint" => flip(16),
+        "cut" => handle.set_len(length / 2).unwrap(),
+        "extended" => handle.set_len(length + 4096).unwrap(),
+        "a wrong root" => flip(ROOT_AT + 2),
+        _ => {
+            flip(place_of(file, &boot_id()));
+            // A page of keys that did not get to the disk.
+            let page = place_of(file, b"key1999") & !4095;
+            handle.write_all_at(&[0; 4096], page).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_file_that_is_damaged_is_refused_and_left_as_it_is() {
+    let dir = TempDir::new();
+    let (file, copy) = (dir.path().join("arena"), dir.path().join("copy"));
+    let server = start(&file);
+    let mut client = server.connect();
+    for i in 0..2_000 {
+        client.send(&["SET", &format!("key{i}"), &"x".repeat(100)]);
+    }
+    for _ in 0..2_000 {
+        assert_eq!(client.receive(), Value::ok());
+    }
+    // In the midst of something.
+    server.abandon();
+    for (how, said) in DAMAGES {
+        let copied = Command::new("cp").args(["--sparse=always"]).args([&file, &copy]).status();
+        assert!(copied.unwrap().success());
+        damage(&copy, how);
+        let before = content(&copy);
+        let port = Port::reserve();
+        let output = Command::new(binaries::hotredis())
+            .args(["serve", "--bind", "127.0.0.1", "--port", &port.number().to_string()])
+            .arg("--runtime-dir")
+            .arg(dir.path().join("run"))
+            .arg("--arena-file")
+            .arg(&copy)
+            .stdin(Stdio::null())
+            .output()
+            .expect("the binary can be run");
+        let log = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{how}: {log}");
+        assert!(log.contains(said) && log.contains("copy"), "{how}: {log}");
+        assert!(!log.contains("panicked"), "{how}: {log}");
+        assert!(content(&copy) == before, "{how}: the file was changed");
+    }
+    // The original is none the worse.
+    let server = start(&file);
+    assert_eq!(server.connect().call(&["DBSIZE"]), Value::Integer(2_000));
+    server.finish();
+}
+
+/// After the machine has gone down, what is whole is served.
+#[test]
+fn a_file_of_another_boot_is_proved_first() {
+    let dir = TempDir::new();
+    let file = dir.path().join("arena");
+    let server = start(&file);
+    assert_eq!(server.connect().call(&["SET", "key1999", "value"]), Value::ok());
+    server.abandon();
+    let at = place_of(&file, &boot_id());
+    let handle = fs::File::options().write(true).open(&file).unwrap();
+    handle.write_all_at(&[boot_id()[0] ^ 1], at).unwrap();
+    drop(handle);
+    let server = start(&file);
+    assert!(server.log().contains("started anew"), "{}", server.log());
+    assert_eq!(server.connect().call(&["GET", "key1999"]), Value::bulk("value"));
+    server.finish();
 }

@@ -86,6 +86,11 @@ impl<'a> Checker<'a> {
         self.view
     }
 
+    /// What was found first, if anything was.
+    pub fn first(&self) -> Option<String> {
+        self.findings.first().cloned()
+    }
+
     /// Notes something wrong.
     pub fn finding(&mut self, what: String) {
         self.total += 1;

@@ -85,6 +85,17 @@ fn settled(pid: u32, sockets: usize) -> Belongings {
     }
 }
 
+/// After an upgrade the keeper becomes the program of the generation that serves.
+fn await_renewal(keeper: u32, generation: u32) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let program = |pid: u32| fs::read_link(format!("/proc/{pid}/exe")).expect("the process runs");
+    let busy = || descriptors(keeper).keys().any(|kind| kind.contains("hotredis-keeper"));
+    while program(keeper) != program(generation) || busy() {
+        assert!(Instant::now() < deadline, "the keeper stays {:?}", program(keeper));
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
 fn resident_kib(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it has memory");
@@ -122,7 +133,9 @@ fn fifty_upgrades_leave_everything_as_it_was() {
     (0..2).for_each(|count| upgrade(server, count));
     let state = |control: &mut Client| {
         await_clients(control, CLIENTS);
-        let generation = settled(only_generation(server), SOCKETS);
+        let generation = only_generation(server);
+        await_renewal(server.pid(), generation);
+        let generation = settled(generation, SOCKETS);
         (generation, settled(server.pid(), SOCKETS_OF_KEEPER), runtime_files(server))
     };
     let before = state(&mut control);
