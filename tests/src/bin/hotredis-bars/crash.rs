@@ -126,18 +126,21 @@ fn judge(
     );
 }
 
+/// Which deaths belong to a row.
+type Kind = fn(&Crash) -> bool;
+
 /// Median, p90 and maximum of the silences: of all deaths, of those with nobody standing by, of those amid
 /// an upgrade or its probation, and of those with a spare that was ready.
 fn table(passes: &[(&str, Outcome)]) {
     println!("{:<20} {:<14} {:>6} {:>9} {:>9} {:>9}", "", "", "deaths", "median", "p90", "max");
     for (name, outcome) in passes {
-        let of = |wanted: fn(&Crash) -> bool| {
+        let of = |wanted: Kind| {
             let crashes = outcome.crashes.iter().filter(|crash| wanted(crash));
             let mut all: Vec<u64> = crashes.map(|crash| crash.silence_us).collect();
             all.sort_unstable();
             all
         };
-        let kinds: [(&str, fn(&Crash) -> bool); 4] = [
+        let kinds: [(&str, Kind); 4] = [
             ("all", |_| true),
             ("alone", |crash| !crash.amid_upgrade),
             ("amid upgrades", |crash| crash.amid_upgrade),
