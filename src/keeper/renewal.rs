@@ -58,7 +58,9 @@ impl Keeper {
         let ending = self.lost.is_some() || self.stopping.is_some() || self.serving.stopping;
         let waiting =
             !self.leaving.is_empty() || !self.pending.is_empty() || self.spares.is_there();
-        self.ready && !(under_way || ending || waiting)
+        // One that has left its channel has died, or is about to: that comes first.
+        let listens = self.serving.channel().is_some();
+        self.ready && listens && !(under_way || ending || waiting)
     }
 
     /// Whether this process is still to become the program that serves.
@@ -172,7 +174,6 @@ impl Keeper {
             pid: process::pid_number(self.serving.pid),
             number: self.serving.number,
             profile: self.serving.profile.clone(),
-            // One that has broken is noticed by whoever takes it up.
             channel: self.serving.channel().map_or(-1, number),
         };
         let held = self.holding.custody().parts();

@@ -423,9 +423,17 @@ impl Server {
         assert!(status.success(), "hotredis check: {status}\n{}", text_of(&output));
     }
 
-    /// A field of `INFO`, over a new connection.
+    /// A field of `INFO`, over a new connection: another one if its generation dies in the tick in which it
+    /// accepted that, as long as there is patience.
+    #[track_caller]
     pub fn info(&self, field: &str) -> Option<String> {
-        info_field(self.connect().call(&["INFO", "everything"]).text(), field)
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.connect().try_call(&["INFO", "everything"]) {
+                Ok(info) => return info_field(info.text(), field),
+                Err(error) => assert!(Instant::now() < deadline, "no answer to INFO: {error}"),
+            }
+        }
     }
 
     /// Ends the test's use of this server: it must still serve and must not have panicked, the
