@@ -1,4 +1,5 @@
-//! `hotredis keeper`: becomes the keeper of a server that has lost its own.
+//! `hotredis keeper`: becomes the keeper of a server that has lost its own, or whose keeper becomes this
+//! program.
 
 use std::os::fd::RawFd;
 use std::process::ExitCode;

@@ -15,6 +15,7 @@ use std::time::Duration;
 use handoff::keeper_channel::GenerationEnd;
 use tracing::error;
 
+use super::child::Child;
 use super::{Keeper, KeeperError, signals};
 use crate::keeper_state::KeeperState;
 use crate::role::Role;
@@ -106,14 +107,11 @@ pub fn block_signals() -> nix::Result<()> {
 impl Keeper {
     /// Whether another process serves, and the generation of this one is done.
     pub(super) fn is_handed_on(&self) -> bool {
-        let own = self.leaving.iter().map(|(child, _)| child);
-        let own = own.chain(self.probation.iter().map(|it| &it.predecessor));
         self.settings.no_keeper
             && self.ready
             && self.exit.is_none()
             && self.lost.is_none()
-            && !self.serving.is_itself()
-            && own.into_iter().all(|child| !child.is_itself())
+            && !self.generations().any(Child::is_itself)
             && self.upgrade.is_none()
     }
 }

@@ -1,6 +1,7 @@
 //! How a keeper begins: with a server to be started, with one that has lost its keeper, or as the program that
 //! another keeper has become.
 
+use std::fmt::Display;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -28,7 +29,7 @@ use super::spare::Spares;
 use super::watcher::Watcher;
 use super::{Keeper, KeeperError, runtime_dir};
 use crate::inherited::adopt;
-use crate::keeper_state::{KeeperState, Kept};
+use crate::keeper_state::{GenerationState, KeeperState, Kept};
 use crate::settings::Settings;
 use crate::version;
 
@@ -66,46 +67,62 @@ impl Means {
     }
 }
 
-/// Takes over what a state names.
-struct Taker;
+/// Says which part of a state cannot be used, and why.
+fn unusable<E: Display>(what: &'static str) -> impl FnOnce(E) -> KeeperError {
+    move |error| KeeperError::State { what, why: error.to_string() }
+}
 
-impl Taker {
-    fn fd(what: &'static str, number: RawFd) -> Result<OwnedFd, KeeperError> {
-        adopt(number).map_err(|error| KeeperError::State { what, why: error.to_string() })
-    }
+fn take_fd(what: &'static str, number: RawFd) -> Result<OwnedFd, KeeperError> {
+    adopt(number).map_err(unusable(what))
+}
 
-    fn links(links: Vec<(u64, RawFd)>) -> Result<Vec<(u64, Link)>, KeeperError> {
-        let what = "a holding link";
-        let link = |(generation, number)| {
-            let link = Link::new(Self::fd(what, number)?);
-            let link = link.map_err(|error| KeeperError::State { what, why: error.to_string() })?;
-            Ok((generation, link))
-        };
-        links.into_iter().map(link).collect()
-    }
+fn take_links(links: Vec<(u64, RawFd)>) -> Result<Vec<(u64, Link)>, KeeperError> {
+    let what = "a holding link";
+    let link = |(generation, number)| {
+        Ok((generation, Link::new(take_fd(what, number)?).map_err(unusable(what))?))
+    };
+    links.into_iter().map(link).collect()
+}
 
-    fn custody(kept: &Kept) -> Result<Custody, KeeperError> {
-        let arena = kept.arena.iter().map(|number| Self::fd("the arena", *number));
-        let listener = |(text, number): &(Vec<u8>, RawFd)| {
-            Ok((text.clone(), Self::fd("a listener", *number)?))
-        };
-        let socket = |&(slot, cookie, round, number): &(u32, u64, u64, RawFd)| {
-            Ok((Ticket { slot, cookie }, round, Self::fd("a connection", number)?))
-        };
-        Ok(Custody::of_parts(Parts {
-            arena: arena.collect::<Result<_, KeeperError>>()?,
-            listeners: kept.listeners.iter().map(listener).collect::<Result<_, KeeperError>>()?,
-            sockets: kept.sockets.iter().map(socket).collect::<Result<_, KeeperError>>()?,
-            closed_untold: kept.closed_untold.clone(),
-            round: kept.round,
-        }))
-    }
+fn take_custody(kept: &Kept) -> Result<Custody, KeeperError> {
+    let arena = kept.arena.iter().map(|number| take_fd("the arena", *number));
+    let listener =
+        |(text, number): &(Vec<u8>, RawFd)| Ok((text.clone(), take_fd("a listener", *number)?));
+    let socket = |&(slot, cookie, round, number): &(u32, u64, u64, RawFd)| {
+        Ok((Ticket { slot, cookie }, round, take_fd("a connection", number)?))
+    };
+    Ok(Custody::of_parts(Parts {
+        arena: arena.collect::<Result<_, KeeperError>>()?,
+        listeners: kept.listeners.iter().map(listener).collect::<Result<_, KeeperError>>()?,
+        sockets: kept.sockets.iter().map(socket).collect::<Result<_, KeeperError>>()?,
+        closed_untold: kept.closed_untold.clone(),
+        round: kept.round,
+    }))
+}
 
-    fn control(kept: &Kept) -> Result<ControlSocket, KeeperError> {
-        let what = "the control socket";
-        let socket = Self::fd(what, kept.control)?;
-        ControlSocket::inherited(socket, kept.control_path.clone())
-            .map_err(|error| KeeperError::State { what, why: error.to_string() })
+fn take_control(kept: &Kept) -> Result<ControlSocket, KeeperError> {
+    let what = "the control socket";
+    let socket = take_fd(what, kept.control)?;
+    ControlSocket::of(socket.into(), kept.control_path.clone()).map_err(unusable(what))
+}
+
+/// The generation that serves, which another keeper has started, or this process before it became this
+/// program.
+fn take_serving(
+    serving: GenerationState,
+    is_parent: bool,
+    end: KeeperEnd,
+    binary: Rc<Binary>,
+) -> Result<Child, KeeperError> {
+    let mut child = Child::new(pid_of(serving.pid), serving.number, end, binary);
+    child.profile = serving.profile;
+    if is_parent {
+        Ok(child)
+    } else if serving.pid == std::process::id() {
+        Ok(child.itself())
+    } else {
+        let handle = ProcessHandle::open(serving.pid);
+        Ok(child.adopted(handle.map_err(unusable("the generation that serves"))?))
     }
 }
 
@@ -158,25 +175,15 @@ impl Keeper {
     pub(super) fn carry_on(state: KeeperState) -> Result<Self, KeeperError> {
         let KeeperState { settings, serving, links, upgrades, kept } = state;
         let settings_json = settings.to_json()?;
-        let end = KeeperEnd::from_inherited(Taker::fd("the channel", serving.channel)?)?;
-        let links = Taker::links(links)?;
-        let custody = kept.as_ref().map(Taker::custody).transpose()?.unwrap_or_default();
-        let control = kept.as_ref().map(Taker::control).transpose()?;
+        let end = KeeperEnd::from_inherited(take_fd("the channel", serving.channel)?)?;
+        let links = take_links(links)?;
+        let custody = kept.as_ref().map(take_custody).transpose()?.unwrap_or_default();
+        let control = kept.as_ref().map(take_control).transpose()?;
         let means = Means::take(&settings, control)?;
-        let pid = pid_of(serving.pid);
+        let is_parent = kept.as_ref().is_some_and(|kept| kept.is_parent);
         // This process runs what that generation does.
-        let mut child = Child::new(pid, serving.number, end, means.running.clone());
-        if kept.as_ref().is_some_and(|kept| kept.is_parent) {
-            child.profile = serving.profile;
-        } else if serving.pid == std::process::id() {
-            child = child.itself();
-            child.profile = serving.profile;
-        } else {
-            let what = "the generation that serves";
-            let handle = ProcessHandle::open(serving.pid)
-                .map_err(|error| KeeperError::State { what, why: error.to_string() })?;
-            child = child.adopted(handle, serving.profile);
-        }
+        let child = take_serving(serving, is_parent, end, means.running.clone())?;
+        let pid = child.pid;
         let own = std::process::id();
         match kept {
             Some(_) => info!(
@@ -275,13 +282,10 @@ impl Keeper {
         }
     }
 
-    /// The process of the generation that another keeper has started, to be polled for reading while it
-    /// is there.
+    /// What is readable when the generation has ended that another keeper has started, or that is this
+    /// process, if there is one.
     pub(super) fn adopted_process(&self) -> Option<BorrowedFd<'_>> {
-        let probation = self.probation.iter().map(|it| &it.predecessor);
-        let leaving = self.leaving.iter().map(|(child, _)| child);
-        let serving = self.lost.is_none().then_some(&self.serving);
-        serving.into_iter().chain(probation).chain(leaving).find_map(Child::handle)
+        self.generations().find_map(Child::handle)
     }
 
     /// That generation may have ended: nobody is there to reap it.
@@ -290,11 +294,8 @@ impl Keeper {
             // It has nothing more to say, but to close its end.
             child.receive();
         }
-        let probation = self.probation.iter().map(|it| &it.predecessor);
-        let leaving = self.leaving.iter().map(|(child, _)| child);
-        let serving = self.lost.is_none().then_some(&self.serving);
-        let mut all = serving.into_iter().chain(probation).chain(leaving);
-        let Some(pid) = all.find(|child| child.has_gone()).map(|child| child.pid) else { return };
+        let gone = self.generations().find(|child| child.has_gone()).map(|child| child.pid);
+        let Some(pid) = gone else { return };
         // What it said last may not have been read yet.
         self.on_messages();
         self.on_exit(pid, Ending::Unknown);

@@ -1,4 +1,4 @@
-//! What the keeper knows of a generation that it has started.
+//! What the keeper knows of a generation.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
@@ -18,7 +18,7 @@ use crate::keeper_state::Profile;
 /// Most messages taken from one generation before the loop looks at its other work.
 const BATCH: usize = 64;
 
-/// A generation that has been started and not been reaped.
+/// A generation that has been started, and is not known to have ended.
 #[derive(Debug)]
 pub struct Child {
     /// Its process.
@@ -76,8 +76,8 @@ impl Child {
     }
 
     /// A generation that another keeper has started, by which it is known to be there.
-    pub fn adopted(self, handle: ProcessHandle, profile: Profile) -> Self {
-        Self { relation: Relation::Adopted(handle), profile, ..self }
+    pub fn adopted(self, handle: ProcessHandle) -> Self {
+        Self { relation: Relation::Adopted(handle), ..self }
     }
 
     /// The generation that runs in another thread of this process.

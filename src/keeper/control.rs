@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -96,23 +96,14 @@ impl ControlSocket {
         let listener = UnixListener::bind(&path)?;
         fs::set_permissions(&path, Permissions::from_mode(0o600))?;
         listener.set_nonblocking(true)?;
-        let found = fs::symlink_metadata(&path)?;
-        let identity = (found.dev(), found.ino());
-        Ok(Self {
-            listener,
-            path,
-            identity,
-            clients: BTreeMap::new(),
-            next_id: 0,
-            paused_until: None,
-        })
+        Self::of(listener, path)
     }
 
-    /// The socket of a keeper that has become this program.
-    pub fn inherited(socket: OwnedFd, path: PathBuf) -> io::Result<Self> {
+    /// A socket that listens at that path already.
+    pub fn of(listener: UnixListener, path: PathBuf) -> io::Result<Self> {
         let found = fs::symlink_metadata(&path)?;
         Ok(Self {
-            listener: socket.into(),
+            listener,
             path,
             identity: (found.dev(), found.ino()),
             clients: BTreeMap::new(),

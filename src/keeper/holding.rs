@@ -37,14 +37,9 @@ impl Holding {
         Self { custody, links, words: None }
     }
 
-    /// The links, with the numbers of the generations.
+    /// The links, to be polled for reading, with the numbers of the generations.
     pub fn links(&self) -> impl Iterator<Item = (u64, BorrowedFd<'_>)> {
         self.links.iter().map(|(generation, link)| (*generation, link.as_fd()))
-    }
-
-    /// The links, to be polled for reading.
-    pub fn watched(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.links.iter().map(|(_, link)| link.as_fd())
     }
 
     /// Takes up everything that has been told.

@@ -65,11 +65,10 @@ use spare::Spares;
 use upgrading::{Step, Upgrade};
 use watcher::Watcher;
 
-/// How long a predecessor that has handed over may take to exit: the kernel needs about 70 ms per
-/// mapped GiB.
+/// How long a generation that is to be gone may take to exit: the kernel needs about 70 ms per mapped GiB.
 const LEAVING_PATIENCE: Duration = Duration::from_secs(30);
 
-/// Most predecessors that are still exiting: a further upgrade is refused.
+/// Most generations that are still exiting: a further upgrade is refused.
 const MAX_LEAVING: usize = 8;
 
 /// How long killed children may take to end when the keeper exits: the kernel needs about 70 ms per
@@ -108,8 +107,8 @@ pub enum KeeperError {
     /// Generation 1 has no way to tell what it holds.
     #[error("cannot start generation 1: no holding link: {0}")]
     Holding(String),
-    /// What a generation that has lost its keeper has given cannot be used.
-    #[error("cannot carry on for the keeper that has died: {what}: {why}")]
+    /// What the generation, or the keeper, has given in whose place this one is started cannot be used.
+    #[error("cannot carry on for the keeper before: {what}: {why}")]
     State {
         /// What of it.
         what: &'static str,
@@ -131,8 +130,8 @@ pub fn run(settings: Settings) -> ExitCode {
     keep(Keeper::start(settings))
 }
 
-/// Runs the keeper of a server that has lost its own, until that server is gone: the whole of
-/// `hotredis keeper`.
+/// Runs the keeper of a server that has lost its own, or whose keeper becomes this program, until that
+/// server is gone: the whole of `hotredis keeper`.
 pub fn carry_on(state: KeeperState) -> ExitCode {
     keep(Keeper::carry_on(state))
 }
@@ -190,7 +189,7 @@ struct Keeper {
     running: Rc<Binary>,
     /// What comes of it once another program serves.
     renewal: Renewal,
-    /// Predecessors that have handed over, with when they must be gone.
+    /// Generations that are about to exit, with when they must be gone.
     leaving: Vec<(Child, Instant)>,
     pending: Vec<Pending>,
     /// A number for each upgrade and each request to a generation.
@@ -278,7 +277,7 @@ impl Keeper {
             .control
             .watched()
             .map(|(id, fd, flags)| (Source::Client(id), PollFd::new(fd, flags)));
-        let holding = self.holding.watched().map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+        let holding = self.holding.links().map(|(_, fd)| PollFd::new(fd, PollFlags::POLLIN));
         let recovery = self.recovery.iter().flat_map(Recovery::watched);
         let others =
             holding.chain(recovery).chain(self.spares.watched()).map(|fd| (Source::Other, fd));
@@ -480,26 +479,29 @@ impl Keeper {
         self.serving.told_to_stop = true;
     }
 
+    /// The generations that are there, but for those that are yet to serve: the one that does, the one
+    /// that stands by, those that are about to exit.
+    fn generations(&self) -> impl Iterator<Item = &Child> {
+        let serving = self.lost.is_none().then_some(&self.serving);
+        let standing_by = self.probation.iter().map(|it| &it.predecessor);
+        let leaving = self.leaving.iter().map(|(child, _)| child);
+        serving.into_iter().chain(standing_by).chain(leaving)
+    }
+
+    /// The generation is about to exit: it is killed should it not.
+    fn await_exit(&mut self, child: Child) {
+        self.leaving.push((child, Instant::now() + LEAVING_PATIENCE));
+    }
+
     /// Leaves no child behind.
     fn kill_all(&self) {
-        if self.lost.is_none() {
-            self.serving.signal(Signal::SIGKILL);
-        }
-        if let Some(Upgrade { step: Step::Handover(successor), .. }) = &self.upgrade {
-            successor.signal(Signal::SIGKILL);
-        }
-        if let Some(probation) = &self.probation {
-            probation.predecessor.signal(Signal::SIGKILL);
-        }
-        if let Some(recovery) = &self.recovery {
-            recovery.child.signal(Signal::SIGKILL);
-        }
-        if let Some(spare) = self.spares.child() {
-            spare.signal(Signal::SIGKILL);
-        }
-        for (child, _) in &self.leaving {
-            child.signal(Signal::SIGKILL);
-        }
+        let successor = match &self.upgrade {
+            Some(Upgrade { step: Step::Handover(successor), .. }) => Some(successor),
+            _ => None,
+        };
+        let recovering = self.recovery.as_ref().map(|it| &it.child);
+        let others = [successor, recovering, self.spares.child()].into_iter().flatten();
+        self.generations().chain(others).for_each(|child| child.signal(Signal::SIGKILL));
     }
 
     fn on_client(&mut self, id: ClientId, flags: PollFlags) {

@@ -23,12 +23,12 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::{Duration, Instant};
 
 use handoff::keeper_channel::Status;
-use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 use tracing::{info, warn};
 
 use super::Keeper;
 use crate::settings::{NotifySocket, Settings};
+use crate::util::time::monotonic_us;
 use crate::version;
 
 /// After a message could not be sent: the manager may be busy, or be starting again.
@@ -65,6 +65,7 @@ impl Condition {
         }
         let word = match self.phase {
             Phase::Serving => "READY=1".to_string(),
+            // systemd compares the clock with its own.
             Phase::Upgrading => format!("RELOADING=1\nMONOTONIC_USEC={}", monotonic_us()),
             Phase::Stopping => "STOPPING=1".to_string(),
         };
@@ -75,11 +76,6 @@ impl Condition {
 /// A status must not end its line, and a reason that came from another process may say anything.
 fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_STATUS).collect()
-}
-
-/// The clock that systemd compares with its own.
-fn monotonic_us() -> u128 {
-    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |now| Duration::from(now).as_micros())
 }
 
 /// When to ask the serving generation for a sign of life.

@@ -183,7 +183,7 @@ impl Keeper {
         let Some(probation) = self.probation.take() else { return };
         let number = probation.predecessor.number;
         info!("generation {number} has stood by for {:.1?} and leaves", probation.begun.elapsed());
-        self.leaving.push((probation.predecessor, Instant::now() + LEAVING_PATIENCE));
+        self.await_exit(probation.predecessor);
         let (result, waiting, rollback) = (probation.result, probation.waiting, probation.rollback);
         self.settle(probation.begun, result, waiting, rollback);
     }
@@ -240,7 +240,7 @@ impl Keeper {
         let (number, was_stopping) = (self.serving.number, successor.stopping);
         warn!("upgrade rolled back: generation {number} serves again: {reason}");
         if self.lost.take().is_none() {
-            self.leaving.push((successor, Instant::now() + LEAVING_PATIENCE));
+            self.await_exit(successor);
         }
         self.abandon_pending();
         let mut result = probation.result;

@@ -8,7 +8,7 @@
 use std::ffi::CString;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read};
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::os::unix::process::CommandExt;
@@ -23,6 +23,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{AccessFlags, Pid, access, execv, getegid, geteuid};
 
 use super::signals;
+use crate::inherited::keep_over_exec;
 
 /// Set by service managers for the process that they start, which is the keeper: not for its
 /// children.
@@ -240,39 +241,32 @@ pub enum SpawnError {
     Exec(#[from] io::Error),
 }
 
-/// Has a binary look whether it could carry on with that state: `hotredis keeper --state-fd N --try`.
+/// Has a binary look whether it could carry on with that state: `hotredis keeper --try --state-fd N`.
 ///
 /// # Errors
 /// If the kernel refuses to run it.
 pub fn spawn_trial(binary: &Binary, state: BorrowedFd<'_>) -> io::Result<Pid> {
-    let number = state.as_raw_fd();
-    let mut command = binary.command();
-    command.arg("keeper").arg("--state-fd").arg(number.to_string()).arg("--try");
-    // SAFETY: as in `spawn_generation`; `state` is borrowed until after the spawn.
-    unsafe { command.pre_exec(move || keep_over_exec(number)) };
-    Ok(pid_of(command.spawn()?.id()))
+    spawn(binary, &["keeper", "--try", "--state-fd"], state)
 }
 
 /// Starts a generation from a binary: `hotredis generation --channel-fd N`, N being its end of a
-/// new keeper channel, the only descriptor beyond stdin, stdout and stderr that it inherits.
+/// new keeper channel.
 pub fn spawn_generation(binary: &Binary) -> Result<(Pid, KeeperEnd), SpawnError> {
     let (end, inherited) = keeper_channel::pair()?;
-    let number = inherited.as_raw_fd();
-    let mut command = binary.command();
-    command.arg("generation").arg("--channel-fd").arg(number.to_string());
-    // SAFETY: as in `Binary::command`; `fcntl` is async-signal-safe, and the descriptor is open,
-    // because `inherited` lives until after the spawn.
-    unsafe { command.pre_exec(move || keep_over_exec(number)) };
-    let child = command.spawn()?;
-    Ok((pid_of(child.id()), end))
+    let pid = spawn(binary, &["generation", "--channel-fd"], inherited.as_fd())?;
+    Ok((pid, end))
 }
 
-fn keep_over_exec(fd: RawFd) -> io::Result<()> {
-    // SAFETY: F_SETFD takes an integer and touches no memory.
-    match unsafe { libc::fcntl(fd, libc::F_SETFD, 0) } {
-        -1 => Err(io::Error::last_os_error()),
-        _ => Ok(()),
-    }
+/// Runs a binary with these words and the number of a descriptor, the only one beyond stdin, stdout and
+/// stderr that it inherits.
+fn spawn(binary: &Binary, words: &[&str], inherited: BorrowedFd<'_>) -> io::Result<Pid> {
+    let number = inherited.as_raw_fd();
+    let mut command = binary.command();
+    command.args(words).arg(number.to_string());
+    // SAFETY: as in `Binary::command`; `fcntl` is async-signal-safe, and the descriptor is open, because
+    // `inherited` is borrowed until after the spawn.
+    unsafe { command.pre_exec(move || keep_over_exec(BorrowedFd::borrow_raw(number))) };
+    Ok(pid_of(command.spawn()?.id()))
 }
 
 /// Makes every descriptor beyond stderr that this process was born with close on exec, so that a
@@ -387,14 +381,7 @@ pub fn path_started_from() -> io::Result<PathBuf> {
         std::env::split_paths(&path).map(|directory| directory.join(&given)).collect()
     };
     // argv[0] may say anything: only a file that is the running one counts.
-    let found =
-        candidates.into_iter().find(|candidate| same_file(candidate, Path::new("/proc/self/exe")));
-    Ok(found.unwrap_or(running))
-}
-
-fn same_file(one: &Path, other: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    let identity =
-        |path: &Path| std::fs::metadata(path).map(|found| (found.dev(), found.ino())).ok();
-    identity(one).is_some_and(|found| Some(found) == identity(other))
+    let Ok(own) = Binary::running() else { return Ok(running) };
+    let is_own = |path: &PathBuf| Binary::open_unchecked(path).is_ok_and(|it| it.is(&own));
+    Ok(candidates.into_iter().find(is_own).unwrap_or(running))
 }

@@ -14,6 +14,7 @@ use handoff::keeper_channel::{
     self as channel, GenerationToKeeper, KeeperToGeneration, Phase, Serving,
 };
 use handoff::link::Link;
+use handoff::message::Ticket;
 use handoff::owner::{Generation, Owner, OwnerWord};
 use handoff::predecessor::{Predecessor, PredecessorLimits};
 use nix::poll::{PollFd, PollFlags};
@@ -21,11 +22,11 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use tracing::{error, info, warn};
 
+use super::Keeper;
 use super::child::Child;
 use super::estate::{Estate, Tickets, tickets_by_slot};
 use super::process::{self, Ending, pid_number};
 use super::upgrading::{Step, Upgrade};
-use super::{Keeper, LEAVING_PATIENCE};
 use crate::words::HandoffWords;
 
 /// Deaths in a row after which the keeper gives up.
@@ -208,24 +209,34 @@ impl Keeper {
             Ending::Executor => format!("has died ({cause})"),
             ending => ending.to_string(),
         };
+        let (next, connections) = (dead + 1, tickets.len());
         if let Some(recovery) = self.recovery_by_spare(words, cause, &tickets, now) {
             error!(
-                "generation {dead} {how}: generation {} takes its place, with {} connections",
-                dead + 1,
-                tickets.len()
+                "generation {dead} {how}: generation {next} takes its place, with {connections} connections"
             );
             self.recovery = Some(recovery);
-            return Ok(());
+        } else {
+            error!(
+                "generation {dead} {how}: starting generation {next} on its arena, with {connections} connections"
+            );
+            self.recovery = Some(self.recovery_by_start(words, from, cause, &tickets, now)?);
         }
-        error!(
-            "generation {dead} {how}: starting generation {} on its arena, with {} connections",
-            dead + 1,
-            tickets.len()
-        );
+        Ok(())
+    }
+
+    /// Starts a process that takes the place of the generation that has died.
+    fn recovery_by_start(
+        &mut self,
+        words: HandoffWords,
+        from: Generation,
+        cause: Cause,
+        left: &[Ticket],
+        now: Instant,
+    ) -> Result<Recovery, String> {
         let number = self.number();
         let binary = self.serving.binary.clone();
         let (pid, end) = process::spawn_generation(&binary).map_err(|error| error.to_string())?;
-        let child = Child::new(pid, dead + 1, end, binary);
+        let child = Child::new(pid, self.serving.number + 1, end, binary);
         let recover = channel::Recover {
             recovery: number,
             generation: child.number,
@@ -240,19 +251,8 @@ impl Keeper {
             warn!("generation {} cannot be told what to be: {reason}", child.number);
             child.signal(Signal::SIGKILL);
         });
-        let (machine, deadline) = (introduced.ok(), now + PATIENCE);
-        let tickets = tickets_by_slot(&tickets);
-        self.recovery = Some(Recovery {
-            number,
-            child,
-            machine,
-            tickets,
-            words,
-            cause: None,
-            began: now,
-            deadline,
-        });
-        Ok(())
+        let (machine, tickets, deadline) = (introduced.ok(), tickets_by_slot(left), now + PATIENCE);
+        Ok(Recovery { number, child, machine, tickets, words, cause: None, began: now, deadline })
     }
 
     /// Makes the dead generation the owner of its arena, whatever it was about to hand over when it
@@ -277,13 +277,8 @@ impl Keeper {
 
     /// Whether a child that has not been reaped is, or was to be, the generation of that number.
     fn is_alive(&self, number: u64) -> bool {
-        let serving = (self.lost.is_none()).then_some(self.serving.number);
-        let predecessor = self.probation.as_ref().map(|it| it.predecessor.number);
-        let leaving = self.leaving.iter().map(|(child, _)| child.number);
         let successor = self.upgrade.as_ref().map(|_| self.serving.number + 1);
-        leaving
-            .chain([serving, predecessor, successor].into_iter().flatten())
-            .any(|it| it == number)
+        self.generations().map(|child| child.number).chain(successor).any(|it| it == number)
     }
 
     /// Tells a new generation what it is to be, and begins to play the predecessor to it.
@@ -371,7 +366,7 @@ impl Keeper {
         let dead = std::mem::replace(&mut self.serving, child);
         if self.lost.take() == Some(Ending::Executor) {
             // It will be reaped when the kernel has taken its memory apart.
-            self.leaving.push((dead, Instant::now() + LEAVING_PATIENCE));
+            self.await_exit(dead);
         }
         self.deaths.begun(Instant::now());
         self.send_shutdown();
@@ -384,7 +379,7 @@ impl Keeper {
         self.deaths.note(recovery.child.cause(ending));
         if ending == Ending::Executor {
             // It will be reaped when the kernel has taken its memory apart.
-            self.leaving.push((recovery.child, Instant::now() + LEAVING_PATIENCE));
+            self.await_exit(recovery.child);
         }
         self.on_loss(self.lost.unwrap_or(ending));
     }

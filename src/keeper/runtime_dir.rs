@@ -83,7 +83,7 @@ pub fn socket_of(directory: &Path, pid: i32) -> PathBuf {
     directory.join(format!("{pid}.sock"))
 }
 
-/// All control sockets in the directory, by pid. None if the directory does not exist.
+/// All control sockets in the directory, by pid; there are none if there is no directory.
 pub fn sockets(directory: &Path) -> Result<Vec<PathBuf>, RuntimeDirError> {
     let failed = |source| RuntimeDirError::Io { path: directory.into(), source };
     let entries = match fs::read_dir(directory) {

@@ -19,13 +19,14 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use tracing::{info, warn};
 
+use super::Keeper;
 use super::child::Child;
 use super::estate::{Estate, Tickets, tickets_by_slot};
 use super::process::{self, Ending, pid_number};
 use super::protocol::SpareStatus;
 use super::recovery::{Recovery, limits, number_of, wake, watched};
 use super::upgrading::{Step, Upgrade};
-use super::{Keeper, LEAVING_PATIENCE};
+use crate::util::time::doubled;
 use crate::words::HandoffWords;
 
 /// From when there could be a spare until it is started; after a failure it doubles.
@@ -107,7 +108,7 @@ impl Spares {
     }
 
     fn pause(&self) -> Duration {
-        PAUSE.saturating_mul(1 << self.failures.min(16)).min(LONGEST_PAUSE)
+        doubled(PAUSE, self.failures, LONGEST_PAUSE)
     }
 }
 
@@ -269,7 +270,7 @@ impl Keeper {
     /// Kills a process that owns nothing.
     fn let_go(&mut self, child: Child) {
         child.signal(Signal::SIGKILL);
-        self.leaving.push((child, Instant::now() + LEAVING_PATIENCE));
+        self.await_exit(child);
     }
 
     /// The spare takes the place of the generation that has died. It may not be ready yet: then it is at least

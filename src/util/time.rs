@@ -1,6 +1,6 @@
 //! Clocks: wall clock for what clients see, monotonic clock for durations.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Wall clock in microseconds since 1970; 0 if the clock is set before that.
 pub fn unix_time_us() -> i64 {
@@ -26,9 +26,21 @@ pub fn monotonic_ns() -> u64 {
         .map_or(0, |now| now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64)
 }
 
+/// A pause that doubles so many times, up to the longest.
+pub fn doubled(pause: Duration, times: u32, longest: Duration) -> Duration {
+    pause.saturating_mul(1 << times.min(16)).min(longest)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pause_doubles_up_to_a_bound() {
+        let pause = |times| doubled(Duration::from_millis(250), times, Duration::from_secs(60));
+        assert_eq!([0, 1, 7].map(|times| pause(times).as_millis()), [250, 500, 32_000]);
+        assert_eq!([8, u32::MAX].map(|times| pause(times).as_secs()), [60, 60]);
+    }
 
     #[test]
     fn clocks_agree_with_the_standard_library() {
