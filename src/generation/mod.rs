@@ -40,6 +40,7 @@ use shm::arena::combined_fingerprint;
 use shm::record::fingerprint;
 
 use crate::identity::Identity;
+use crate::keeper_state::Profile;
 use crate::keyspace::trash::Trash;
 use crate::keyspace::{Database, Entry};
 use crate::role::Role;
@@ -62,6 +63,9 @@ use crate::version;
 /// Changes whenever something in the arena changes its meaning without changing its layout: kinds
 /// of entries, flags of sessions, archives.
 const ENCODINGS: u64 = 1;
+
+/// Most addresses that the keeper is told of.
+const MAX_ADDRESSES: usize = 64;
 
 /// The server's part of the arena's fingerprint.
 pub const FINGERPRINT: u64 = fingerprint(
@@ -141,6 +145,17 @@ pub fn identity() -> Identity {
 /// The fingerprint of arenas that this build makes, in hexadecimal.
 fn fingerprint_text() -> String {
     format!("{:016x}", combined_fingerprint(FINGERPRINT))
+}
+
+/// What this process says of itself when it serves at these addresses, or the first of them.
+fn profile(addresses: &[String]) -> Profile {
+    Profile {
+        version: version::VERSION.into(),
+        build: version::build().into(),
+        fingerprint: fingerprint_text(),
+        handoff_versions: (PROTOCOL_MIN, PROTOCOL_MAX),
+        addresses: addresses.iter().take(MAX_ADDRESSES).cloned().collect(),
+    }
 }
 
 /// Who this process is, for the other generation.

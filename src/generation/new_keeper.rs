@@ -11,81 +11,65 @@ use std::time::Duration;
 
 use handoff::keeper_channel::{self, GenerationEnd};
 use handoff::link::Link;
-use handoff::message::{PROTOCOL_MAX, PROTOCOL_MIN};
 use shm::field;
 use tracing::{error, info};
 
 use super::serving::Generation;
 use crate::inherited::keep_over_exec;
 use crate::keeper::alone;
-use crate::keeper_state::{GenerationState, KeeperState, Profile};
+use crate::keeper_state::{GenerationState, KeeperState};
 use crate::root::Root;
-use crate::util::time::monotonic_us;
-use crate::version;
+use crate::util::time::{doubled, monotonic_us};
 
-/// How long to wait before it is tried again, at first and at most, microseconds.
-const RETRY_US: (u64, u64) = (250_000, 60_000_000);
+/// How long to wait after a failure, before it is tried again; each further failure doubles it.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// A keeper that lives for so long was none that dies of what it is told, microseconds.
 const WELL_AFTER_US: u64 = 10_000_000;
 
 /// The keeper as this generation sees it.
-#[derive(Debug)]
-pub(super) enum KeeperIs {
-    /// It is there.
-    There {
-        /// Since when, if this generation has started it.
-        since_us: Option<u64>,
-        /// How long to wait if it should die at once.
-        pause_us: u64,
-    },
-    /// It is gone.
-    Gone {
-        /// When to start another one.
-        next_us: u64,
-        /// How long to wait if that fails.
-        pause_us: u64,
-    },
+#[derive(Debug, Default)]
+pub(super) struct KeeperCare {
+    /// When to start another one; `None` while it is there.
+    due_us: Option<u64>,
+    /// When this generation has started it, if it has.
+    started_us: Option<u64>,
+    /// Those in a row that could not be started, or died soon.
+    failures: u32,
 }
 
-impl Default for KeeperIs {
-    fn default() -> Self {
-        Self::There { since_us: None, pause_us: RETRY_US.0 }
-    }
-}
-
-impl KeeperIs {
-    fn longer(pause_us: u64) -> u64 {
-        (2 * pause_us).min(RETRY_US.1)
+impl KeeperCare {
+    /// Another one is to be started after a pause, which is returned.
+    fn fail(&mut self, now: u64) -> Duration {
+        let pause = doubled(PAUSE, self.failures, LONGEST_PAUSE);
+        self.failures += 1;
+        self.due_us = Some(now + pause.as_micros() as u64);
+        pause
     }
 }
 
 impl Generation {
     /// The keeper's end of the channel is closed.
     pub(super) fn note_keeper_gone(&mut self) {
-        let now = monotonic_us();
-        self.keeper = match self.keeper {
-            KeeperIs::There { since_us: Some(since), pause_us } if now - since < WELL_AFTER_US => {
-                let pause_us = KeeperIs::longer(pause_us);
-                KeeperIs::Gone { next_us: now + pause_us, pause_us }
-            }
-            _ => KeeperIs::Gone { next_us: now, pause_us: RETRY_US.0 },
-        };
+        let (now, care) = (monotonic_us(), &mut self.keeper);
+        if care.started_us.is_some_and(|started| now - started < WELL_AFTER_US) {
+            care.fail(now);
+        } else {
+            (care.due_us, care.failures) = (Some(now), 0);
+        }
     }
 
     /// How long the loop may wait for the time to start a keeper, microseconds.
     pub(super) fn keeperless_wait_us(&self) -> Option<u64> {
-        match self.keeper {
-            KeeperIs::Gone { next_us, .. } if self.giving.is_none() || self.is_watched() => {
-                Some(next_us.saturating_sub(monotonic_us()))
-            }
-            _ => None,
-        }
+        let due_us = self.keeper.due_us.filter(|_| self.giving.is_none() || self.is_watched())?;
+        Some(due_us.saturating_sub(monotonic_us()))
     }
 
     /// Starts a keeper if there is none and it is time to.
     pub(super) fn replace_keeper(&mut self, channel: &mut GenerationEnd) {
-        let KeeperIs::Gone { pause_us, .. } = self.keeper else { return };
         if self.keeperless_wait_us() != Some(0) || self.exit.is_some() {
             return;
         }
@@ -95,15 +79,11 @@ impl Generation {
         match self.start_keeper(channel) {
             Ok(pid) => {
                 info!("keeper {pid} is started in place of the one that has died");
-                self.keeper = KeeperIs::There { since_us: Some(monotonic_us()), pause_us };
+                (self.keeper.due_us, self.keeper.started_us) = (None, Some(monotonic_us()));
             }
             Err(error) => {
-                error!(
-                    "no keeper can be started: {error}; it is tried again in {:?}",
-                    Duration::from_micros(pause_us)
-                );
-                let next_us = monotonic_us() + pause_us;
-                self.keeper = KeeperIs::Gone { next_us, pause_us: KeeperIs::longer(pause_us) };
+                let pause = self.keeper.fail(monotonic_us());
+                error!("no keeper can be started: {error}; it is tried again in {pause:?}");
             }
         }
     }
@@ -116,7 +96,7 @@ impl Generation {
         let serving = GenerationState {
             pid: std::process::id(),
             number: u64::from(self.number.get()),
-            profile: self.profile(),
+            profile: super::profile(&self.executor.state.addresses),
             channel: theirs.as_raw_fd(),
         };
         if self.settings.no_keeper {
@@ -147,16 +127,6 @@ impl Generation {
         let counted = &arena.get(field!(self.executor.root(), Root.handoff));
         let upgrades = (counted.upgrades.get().to_native(), counted.failures.get().to_native());
         KeeperState { settings: self.settings.clone(), serving, links, upgrades, kept: None }
-    }
-
-    fn profile(&self) -> Profile {
-        Profile {
-            version: version::VERSION.into(),
-            build: version::build().into(),
-            fingerprint: super::fingerprint_text(),
-            handoff_versions: (PROTOCOL_MIN, PROTOCOL_MAX),
-            addresses: self.executor.state.addresses.iter().take(64).cloned().collect(),
-        }
     }
 }
 

@@ -18,7 +18,7 @@ use signal_hook::consts::SIGTERM;
 use tracing::{error, info};
 
 use super::giving::{Giving, wait_us};
-use super::new_keeper::KeeperIs;
+use super::new_keeper::KeeperCare;
 use super::orders::say;
 use super::watched::{Lag, RETRY_US, TICK_US};
 use crate::executor::replies::{Flushed, ReplyState};
@@ -49,7 +49,7 @@ pub struct Generation {
     pub(super) keeper_lag: Lag,
     /// Listeners where connections may be waiting although the poll will not say so.
     pub(super) accept_again: Vec<usize>,
-    pub(super) keeper: KeeperIs,
+    pub(super) keeper: KeeperCare,
     /// What `hotredis serve` was given: for a keeper that has to be started.
     pub(super) settings: Settings,
     /// Accepting is not tried again before the next round.
@@ -93,7 +93,7 @@ impl Generation {
             telling: None,
             keeper_lag: Lag::default(),
             accept_again: Vec::new(),
-            keeper: KeeperIs::default(),
+            keeper: KeeperCare::default(),
             settings: Settings::default(),
             accept_failed: false,
             accept_warned: false,

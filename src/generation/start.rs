@@ -5,7 +5,6 @@ use std::path::Path;
 use anyhow::{Context, anyhow, bail};
 use handoff::fence::ExecutorLock;
 use handoff::keeper_channel::{GenerationEnd, Ready};
-use handoff::message::{PROTOCOL_MAX, PROTOCOL_MIN};
 use handoff::owner::{Generation as Number, OwnerWord};
 use handoff::rlimit::{DESCRIPTOR_RESERVE, ensure_descriptor_limit};
 use shm::header::Words;
@@ -16,12 +15,13 @@ use super::serving::Generation;
 use crate::check;
 use crate::config::{Authority, ConfigValues};
 use crate::executor::{Buffers, Executor, State};
+use crate::keeper_state::Profile;
 use crate::net::{Listener, Poller, listener};
 use crate::root::{self, Root};
+use crate::session;
 use crate::settings::Settings;
 use crate::util::time::unix_time_ms;
 use crate::words::HandoffWords;
-use crate::{session, version};
 
 /// Share of the memory that the arena may take, in percent, unless `--maxmemory` says otherwise.
 const MEMORY_SHARE: u64 = 80;
@@ -60,14 +60,16 @@ pub fn start(
         info!("listening on {}", listener.address());
         poller.add_listener(listener)?;
     }
+    let Profile { version, build, fingerprint, handoff_versions, addresses } =
+        super::profile(&executor.state.addresses);
     let ready = Ready {
         pid: std::process::id(),
         generation,
-        version: version::VERSION.into(),
-        build: version::build().into(),
-        fingerprint: super::fingerprint_text(),
-        handoff_versions: (PROTOCOL_MIN, PROTOCOL_MAX),
-        addresses: executor.state.addresses.iter().take(64).cloned().collect(),
+        version,
+        build,
+        fingerprint,
+        handoff_versions,
+        addresses,
     };
     channel.send(&ready.into())?;
     Ok(Generation::new(executor, poller, words, lock, number))
