@@ -1,7 +1,6 @@
 //! What a generation is started as.
 
 use std::os::fd::OwnedFd;
-use std::time::Instant;
 
 use handoff::death::Cause;
 
@@ -35,20 +34,29 @@ pub struct Succession {
     pub generation: u64,
     /// The keeper's pid.
     pub keeper_pid: u32,
-    /// The predecessor's pid; `None` if it has died, or will have when the arena is offered.
-    pub predecessor_pid: Option<u32>,
-    /// The predecessor serves, and the arena is offered only if it dies.
-    pub spare: bool,
-    /// Of what it has died.
-    pub cause: Cause,
-    /// When the keeper gives up and kills this process.
-    pub deadline: Instant,
+    /// What for.
+    pub why: Why,
     /// What `hotredis serve` was given; what `CONFIG SET` changed since is in the arena.
     pub settings: Settings,
     /// A `SOCK_SEQPACKET` socket to the predecessor, or to the keeper in its place.
     pub link: OwnedFd,
     /// Over which the keeper is told of descriptors, if it is another process.
     pub holding: Option<OwnedFd>,
+}
+
+/// What makes a generation take over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// An upgrade: the predecessor serves.
+    Upgrade {
+        /// The predecessor's process.
+        predecessor_pid: u32,
+    },
+    /// The predecessor has died, of this: there is something to roll back, and nobody to go easy on.
+    Death(Cause),
+    /// The predecessor serves, and may die one day: the same then, but there is time until then. OFFER
+    /// says of what it has died.
+    Spare,
 }
 
 /// What OFFER's payload says first if the keeper knows of every descriptor.

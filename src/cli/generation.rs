@@ -5,9 +5,8 @@ use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::Args;
-use handoff::death::Cause;
 use handoff::keeper_channel::{Delivery, GenerationEnd, KeeperToGeneration};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -15,7 +14,7 @@ use super::Entry;
 use crate::inherited::adopt;
 use crate::keeper::alone;
 use crate::logging;
-use crate::role::{Role, Succession};
+use crate::role::{Role, Succession, Why};
 use crate::settings::Settings;
 
 /// How long the keeper may take to say what to be. It says so before this process even runs.
@@ -37,19 +36,14 @@ pub fn run(options: &Options, entry: &Entry) -> anyhow::Result<ExitCode> {
     let mut channel = GenerationEnd::from_inherited(inherited)?;
     let first = next_message(&mut channel)?;
     let settings = settings_in(&first.message)?;
-    let holding = match settings.no_keeper {
-        true => None,
-        false => Some(holding_link(next_message(&mut channel)?)?),
+    logging::init(settings.log_format, settings.log_level()?);
+    let holding = if settings.no_keeper {
+        alone::block_signals().context("cannot block signals")?;
+        None
+    } else {
+        Some(holding_link(next_message(&mut channel)?)?)
     };
     let role = role_of(first, settings, holding)?;
-    let settings = match &role {
-        Role::First { settings, .. } => settings,
-        Role::Successor(succession) => &succession.settings,
-    };
-    logging::init(settings.log_format, settings.log_level()?);
-    if settings.no_keeper {
-        alone::block_signals().context("cannot block signals")?;
-    }
     let code = (entry.generation)(channel, role);
     alone::last_words();
     Ok(code)
@@ -61,7 +55,7 @@ fn settings_in(first: &KeeperToGeneration) -> anyhow::Result<Settings> {
         KeeperToGeneration::Succeed(told) => &told.settings,
         KeeperToGeneration::Recover(told) => &told.settings,
         KeeperToGeneration::StandIn(told) => &told.settings,
-        other => bail!("the keeper's first message does not say what to be: {other:?}"),
+        other => return Err(no_role(other)),
     };
     Ok(Settings::from_json(json)?)
 }
@@ -96,53 +90,29 @@ fn role_of(
     settings: Settings,
     holding: Option<OwnedFd>,
 ) -> anyhow::Result<Role> {
-    let deadline = |ms: u64| Instant::now() + Duration::from_millis(ms.min(86_400_000));
-    match (delivery.message, delivery.descriptor) {
-        (KeeperToGeneration::Start(start), None) => Ok(Role::First {
-            generation: start.generation,
-            keeper_pid: start.keeper_pid,
-            settings,
-            holding,
-        }),
-        (KeeperToGeneration::Succeed(told), Some(link)) => Ok(Role::Successor(Succession {
-            upgrade: told.upgrade,
-            generation: told.generation,
-            keeper_pid: told.keeper_pid,
-            predecessor_pid: Some(told.predecessor_pid),
-            spare: false,
-            cause: Cause::Unknown,
-            deadline: deadline(told.deadline_ms),
-            settings,
-            link,
-            holding,
-        })),
-        (KeeperToGeneration::Recover(told), Some(link)) => Ok(Role::Successor(Succession {
-            upgrade: told.recovery,
-            generation: told.generation,
-            keeper_pid: told.keeper_pid,
-            predecessor_pid: None,
-            spare: false,
-            cause: told.cause,
-            deadline: deadline(told.deadline_ms),
-            settings,
-            link,
-            holding,
-        })),
-        (KeeperToGeneration::StandIn(told), Some(link)) => Ok(Role::Successor(Succession {
-            upgrade: told.recovery,
-            generation: told.generation,
-            keeper_pid: told.keeper_pid,
-            predecessor_pid: None,
-            spare: true,
-            cause: Cause::Unknown,
-            // It waits for as long as the keeper lives.
-            deadline: deadline(u64::MAX),
-            settings,
-            link,
-            holding,
-        })),
-        (unexpected, _) => {
-            bail!("the keeper's first message does not say what to be: {unexpected:?}")
+    let (upgrade, generation, keeper_pid, why) = match &delivery.message {
+        KeeperToGeneration::Start(told) => {
+            let (generation, keeper_pid) = (told.generation, told.keeper_pid);
+            return Ok(Role::First { generation, keeper_pid, settings, holding });
         }
-    }
+        KeeperToGeneration::Succeed(told) => {
+            let why = Why::Upgrade { predecessor_pid: told.predecessor_pid };
+            (told.upgrade, told.generation, told.keeper_pid, why)
+        }
+        KeeperToGeneration::Recover(told) => {
+            (told.recovery, told.generation, told.keeper_pid, Why::Death(told.cause))
+        }
+        KeeperToGeneration::StandIn(told) => {
+            (told.recovery, told.generation, told.keeper_pid, Why::Spare)
+        }
+        other => return Err(no_role(other)),
+    };
+    // The channel lets none of these through without its descriptor.
+    let link = delivery.descriptor.context("the keeper's first message came without its link")?;
+    let succession = Succession { upgrade, generation, keeper_pid, why, settings, link, holding };
+    Ok(Role::Successor(succession))
+}
+
+fn no_role(message: &KeeperToGeneration) -> anyhow::Error {
+    anyhow!("the keeper's first message does not say what to be: {message:?}")
 }

@@ -13,7 +13,7 @@ use handoff::fence::{ExecutorLock, ProcessHandle, wait_dead};
 use handoff::host::{SharedWords, SocketHolder, SuccessorHost};
 use handoff::keeper_channel::{GenerationEnd, Phase, Progress, Serving, UpgradeFailed};
 use handoff::link::Link;
-use handoff::message::{PROTOCOL_MAX, PROTOCOL_MIN, Ticket, Welcome};
+use handoff::message::{Ticket, Welcome};
 use handoff::owner::{Generation as Number, OwnerWord};
 use handoff::predecessor::PredecessorLimits;
 use handoff::prompt::Prompt;
@@ -31,10 +31,10 @@ use super::recovering::died;
 use super::serving::{EVENTS, Generation};
 use crate::config::ConfigValues;
 use crate::executor::{Buffers, Executor, State};
+use crate::keeper_state::Profile;
 use crate::net::{Connection, Listener, Poller, Ready, Socket, Source};
-use crate::role::{Succession, cause_in, was_told};
+use crate::role::{Succession, Why, cause_in, was_told};
 use crate::root::{HandoffState, Root};
-use crate::version;
 use crate::words::HandoffWords;
 
 /// Turns in the first tick: enough to serve the busiest at once, few enough for the freeze to end.
@@ -67,26 +67,6 @@ struct Arriving<'a> {
     rounds: prefault::Rounds,
 }
 
-/// What makes a generation take over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Why {
-    Upgrade,
-    /// The predecessor has died: there is something to roll back, and nobody to go easy on.
-    Death,
-    /// The predecessor may die one day: the same then, but there is time until then.
-    Spare,
-}
-
-impl Why {
-    fn of(succession: &Succession) -> Self {
-        match succession.predecessor_pid {
-            Some(_) => Self::Upgrade,
-            None if succession.spare => Self::Spare,
-            None => Self::Death,
-        }
-    }
-}
-
 impl Arriving<'_> {
     fn words(&self) -> HandoffWords {
         self.words.expect("the arena arrives before anything that needs its words")
@@ -102,12 +82,7 @@ impl Arriving<'_> {
                 return Ok(());
             }
             for event in &self.ready {
-                if let Source::Client(slot, tag) = event.source
-                    && let Some(connection) = self.poller.addressee(slot, tag)
-                {
-                    connection.peer_closed |= event.peer_closed;
-                    self.poller.enqueue(slot);
-                }
+                enqueue_client(&mut self.poller, event);
             }
         }
     }
@@ -146,6 +121,16 @@ pub(super) fn hold_socket(
     Ok(poller.insert(ticket.slot, connection)?)
 }
 
+/// Puts the client that an event is of, if it is of one, into the queue.
+fn enqueue_client(poller: &mut Poller, event: &Ready) {
+    if let Source::Client(slot, tag) = event.source
+        && let Some(connection) = poller.addressee(slot, tag)
+    {
+        connection.peer_closed |= event.peer_closed;
+        poller.enqueue(slot);
+    }
+}
+
 /// Drops a client's socket that the other generation has shut down: only the duplicate is left.
 pub(super) fn let_go(poller: &mut Poller, ticket: Ticket) {
     if poller.ticket(ticket.slot) == Some(ticket) {
@@ -177,12 +162,12 @@ impl SuccessorHost for Arriving<'_> {
         // Made now, with defaults, so that the freeze only has to fill in what differs.
         self.state = Some(State::new(ConfigValues::default(), 0, 0));
         match self.why {
-            Why::Upgrade => {
+            Why::Upgrade { .. } => {
                 prefault::enter_arena(arena.mapping());
                 prefault::enter_program();
             }
             // Nobody serves meanwhile: faults cost less than waiting for all pages.
-            Why::Death => {}
+            Why::Death(_) => {}
             // The arena is entered while it waits.
             Why::Spare => prefault::enter_program(),
         }
@@ -196,7 +181,7 @@ impl SuccessorHost for Arriving<'_> {
         // Not before: who is served now comes first.
         self.prompt = Some(match self.why {
             Why::Spare => Prompt::at_ease(),
-            Why::Upgrade | Why::Death => Prompt::ask(),
+            Why::Upgrade { .. } | Why::Death(_) => Prompt::ask(),
         });
         Ok(())
     }
@@ -225,30 +210,19 @@ pub fn take_over(channel: &GenerationEnd, succession: Succession) -> Result<Gene
         error!("the upgrade has failed: {reason}");
         say(channel, UpgradeFailed { upgrade, phase, reason }.into());
     };
-    let why = Why::of(&succession);
-    let Succession {
-        generation,
-        keeper_pid,
-        predecessor_pid,
-        mut cause,
-        settings,
-        link,
-        holding,
-        ..
-    } = succession;
+    let Succession { generation, keeper_pid, why, settings, link, holding, .. } = succession;
     let (mut arriving, mut successor) =
         prepare(link, channel, upgrade, why).map_err(|reason| failed(Phase::Start, reason))?;
     // Opened before the freeze: that process is to stand by, and may have to be fenced one day.
-    let predecessor = predecessor_pid
-        .map(ProcessHandle::open)
-        .transpose()
-        .map_err(|error| failed(Phase::Start, error.to_string()))?;
+    let predecessor = match why {
+        Why::Upgrade { predecessor_pid } => Some(ProcessHandle::open(predecessor_pid)),
+        Why::Death(_) | Why::Spare => None,
+    };
+    let predecessor =
+        predecessor.transpose().map_err(|error| failed(Phase::Start, error.to_string()))?;
     let offered = successor
         .receive(&mut arriving)
         .map_err(|error| failed(Phase::PreCopy, error.to_string()))?;
-    if why == Why::Spare {
-        cause = cause_in(&offered.payload);
-    }
     let prompt = arriving.prompt.take();
     let told = std::mem::take(&mut arriving.told);
     let (mut serving, unknown) =
@@ -270,6 +244,10 @@ pub fn take_over(channel: &GenerationEnd, succession: Succession) -> Result<Gene
             serving.say_serving()
         }
         None => {
+            let cause = match why {
+                Why::Death(cause) => cause,
+                _ => cause_in(&offered.payload),
+            };
             serving.recover(&died(cause));
             if serving.exit.is_some() {
                 failed(Phase::Serve, "what the one before left cannot be taken up".into());
@@ -348,7 +326,7 @@ fn own(
         .take(OwnerWord::new(words.owner()), &lock, offered)
         .map_err(|error| error.to_string())?;
     // From here on this process owns the arena, and failing is dying: the predecessor notices.
-    if why != Why::Upgrade {
+    if !matches!(why, Why::Upgrade { .. }) {
         // Before anything of it is read.
         arena.recover();
     }
@@ -368,17 +346,9 @@ impl Generation {
         if let Err(e) = self.poller.wait(Some(Duration::ZERO), &mut ready) {
             warn!("the first poll has failed: {e}");
         }
-        for event in ready {
-            match event.source {
-                Source::Client(slot, tag) => {
-                    if let Some(connection) = self.poller.addressee(slot, tag) {
-                        connection.peer_closed |= event.peer_closed;
-                        self.poller.enqueue(slot);
-                    }
-                }
-                // All listeners are looked at after the freeze.
-                Source::Listener(_) | Source::Keeper | Source::Link => {}
-            }
+        for event in &ready {
+            // All listeners are looked at after the freeze.
+            enqueue_client(&mut self.poller, event);
         }
         self.work_off_queue(FIRST_TURNS);
         self.write_replies();
@@ -387,7 +357,8 @@ impl Generation {
 
     /// After the freeze: tells the keeper, and does what could wait.
     fn report(&mut self, channel: &GenerationEnd, upgrade: u64, freeze: Duration) {
-        let addresses = self.executor.state.addresses.clone();
+        let Profile { version, build, fingerprint, handoff_versions, addresses } =
+            super::profile(&self.executor.state.addresses);
         let freeze_us = freeze.as_micros() as u64;
         let serving = Serving {
             upgrade,
@@ -395,11 +366,11 @@ impl Generation {
             generation: u64::from(self.number.get()),
             connections: u64::from(self.poller.open()),
             freeze_us,
-            version: version::VERSION.into(),
-            build: version::build().into(),
-            fingerprint: super::fingerprint_text(),
-            handoff_versions: (PROTOCOL_MIN, PROTOCOL_MAX),
-            addresses: addresses.into_iter().take(64).collect(),
+            version,
+            build,
+            fingerprint,
+            handoff_versions,
+            addresses,
         };
         say(channel, serving.into());
         info!("generation {} serves after a freeze of {freeze_us} us", self.number);
