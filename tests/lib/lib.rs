@@ -1,7 +1,8 @@
 //! Shared helpers of the black-box tests.
 //!
-//! - [`server`] starts and ends servers, [`binaries`] finds what to start, [`ports`] where;
-//! - [`blocked`] has clients wait;
+//! - [`server`] starts and ends servers, [`binaries`] finds what to start, [`ports`] where, [`builds`]
+//!   upgrades them;
+//! - [`blocked`] has clients wait, [`counting`] has them count; [`spare`] says how far the spare is;
 //! - [`client`] speaks RESP to them, [`value`] holds what they answer;
 //! - [`differential`] drives hotredis and Redis with the same commands and compares, [`generate`]
 //!   makes the commands up;
@@ -13,6 +14,7 @@
 
 pub mod binaries;
 pub mod blocked;
+pub mod builds;
 pub mod client;
 pub mod counting;
 pub mod coverage;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use hotredis_tests::binaries;
-use hotredis_tests::client::encode;
+use hotredis_tests::client::{Client, encode};
 use hotredis_tests::ports::Port;
 use hotredis_tests::server::{Server, Setup, TempDir};
 use hotredis_tests::value::Value;
@@ -18,6 +18,33 @@ fn start(file: &Path) -> Server {
     Setup::hotredis().arguments(&["--arena-file", &file.to_string_lossy()]).start()
 }
 
+/// Sets 2,000 keys.
+fn fill(client: &mut Client, value: impl Fn(usize) -> String) {
+    for i in 0..2_000 {
+        client.send(&["SET", &format!("key{i}"), &value(i)]);
+    }
+    for _ in 0..2_000 {
+        assert_eq!(client.receive(), Value::ok());
+    }
+}
+
+/// Runs a server that is to refuse the file; what it says.
+fn refusal(dir: &TempDir, file: &Path, databases: &str) -> String {
+    let port = Port::reserve();
+    let output = Command::new(binaries::hotredis())
+        .args(["serve", "--bind", "127.0.0.1", "--port", &port.number().to_string()])
+        .args(["--databases", databases, "--runtime-dir"])
+        .arg(dir.path().join("run"))
+        .arg("--arena-file")
+        .arg(file)
+        .stdin(Stdio::null())
+        .output()
+        .expect("the binary can be run");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    said
+}
+
 #[test]
 fn the_keys_survive_the_death_of_all_processes_and_the_connections_do_not() {
     let dir = TempDir::new();
@@ -27,12 +54,7 @@ fn the_keys_survive_the_death_of_all_processes_and_the_connections_do_not() {
     let upgrade = server.upgrade(&binaries::hotredis());
     assert!(upgrade.success, "{}", upgrade.output);
     let mut client = server.connect();
-    for i in 0..2_000 {
-        client.send(&["SET", &format!("key{i}"), &format!("value{i}")]);
-    }
-    for _ in 0..2_000 {
-        assert_eq!(client.receive(), Value::ok());
-    }
+    fill(&mut client, |i| format!("value{i}"));
     client.call(&["SET", "goes", "x", "PX", "1"]);
     client.call(&["SET", "stays", "x", "EX", "10000"]);
     client.call(&["CLIENT", "PAUSE", "100000", "WRITE"]);
@@ -74,25 +96,11 @@ fn the_keys_survive_the_death_of_all_processes_and_the_connections_do_not() {
 fn a_file_that_does_not_fit_is_refused_with_the_reason() {
     let dir = TempDir::new();
     let file = dir.path().join("arena");
-    let refusal = |databases: &str| {
-        let port = Port::reserve();
-        let output = Command::new(binaries::hotredis())
-            .args(["serve", "--bind", "127.0.0.1", "--port", &port.number().to_string()])
-            .args(["--set", &format!("databases={databases}"), "--runtime-dir"])
-            .arg(dir.path().join("run"))
-            .arg("--arena-file")
-            .arg(&file)
-            .stdin(Stdio::null())
-            .output()
-            .expect("the binary can be run");
-        assert!(!output.status.success());
-        String::from_utf8_lossy(&output.stderr).into_owned()
-    };
     let server = start(&file);
-    let said = refusal("16");
+    let said = refusal(&dir, &file, "16");
     assert!(said.contains("arena") && said.contains("in use"), "{said}");
     server.finish();
-    let said = refusal("4");
+    let said = refusal(&dir, &file, "4");
     assert!(said.contains("holds 16 databases"), "{said}");
 }
 
@@ -172,13 +180,7 @@ fn a_file_that_is_damaged_is_refused_and_left_as_it_is() {
     let dir = TempDir::new();
     let (file, copy) = (dir.path().join("arena"), dir.path().join("copy"));
     let server = start(&file);
-    let mut client = server.connect();
-    for i in 0..2_000 {
-        client.send(&["SET", &format!("key{i}"), &"x".repeat(100)]);
-    }
-    for _ in 0..2_000 {
-        assert_eq!(client.receive(), Value::ok());
-    }
+    fill(&mut server.connect(), |_| "x".repeat(100));
     // In the midst of something.
     server.abandon();
     for (how, said) in DAMAGES {
@@ -186,18 +188,7 @@ fn a_file_that_is_damaged_is_refused_and_left_as_it_is() {
         assert!(copied.unwrap().success());
         damage(&copy, how);
         let before = content(&copy);
-        let port = Port::reserve();
-        let output = Command::new(binaries::hotredis())
-            .args(["serve", "--bind", "127.0.0.1", "--port", &port.number().to_string()])
-            .arg("--runtime-dir")
-            .arg(dir.path().join("run"))
-            .arg("--arena-file")
-            .arg(&copy)
-            .stdin(Stdio::null())
-            .output()
-            .expect("the binary can be run");
-        let log = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{how}: {log}");
+        let log = refusal(&dir, &copy, "16");
         assert!(log.contains(said) && log.contains("copy"), "{how}: {log}");
         assert!(!log.contains("panicked"), "{how}: {log}");
         assert!(content(&copy) == before, "{how}: the file was changed");

@@ -4,7 +4,6 @@
 use std::thread;
 use std::time::Duration;
 
-use hotredis_tests::binaries;
 use hotredis_tests::client::Client;
 use hotredis_tests::counting::Counting;
 use hotredis_tests::server::Setup;
@@ -12,14 +11,12 @@ use hotredis_tests::value::Value;
 
 #[test]
 fn clients_that_count_notice_nothing() {
-    let server =
-        Setup::of_binary(&binaries::two_builds()[0]).arguments(&["--probation", "0"]).start();
+    let server = Setup::first_build().arguments(&["--probation", "0"]).start();
     let idle: Vec<Client> = (0..300).map(|_| server.connect()).collect();
     let counting = Counting::start(&server, &[1, 1, 3, 16, 100]);
     for round in 0..20 {
         if round % 4 == 3 {
-            let outcome = server.upgrade(&binaries::two_builds()[round % 2]);
-            assert!(outcome.success, "{}", outcome.output);
+            server.upgrade_to(round);
         }
         server.kill_serving();
         thread::sleep(Duration::from_millis(50));

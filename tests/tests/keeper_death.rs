@@ -17,13 +17,7 @@ use nix::unistd::Pid;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn server(arguments: &[&str]) -> Server {
-    Setup::of_binary(&binaries::two_builds()[0]).arguments(arguments).start()
-}
-
-#[track_caller]
-fn upgrade(server: &Server, build: usize) {
-    let outcome = server.upgrade(&binaries::two_builds()[build % 2]);
-    assert!(outcome.success, "{}\n{}", outcome.output, server.log());
+    Setup::first_build().arguments(arguments).start()
 }
 
 #[test]
@@ -35,9 +29,9 @@ fn clients_that_count_notice_nothing() {
         server.kill_keeper();
         match round % 4 {
             1 => server.kill_serving(),
-            2 => upgrade(&server, round / 4),
+            2 => server.upgrade_to(round / 4),
             3 => {
-                upgrade(&server, round / 4);
+                server.upgrade_to(round / 4);
                 server.kill_serving();
             }
             _ => {}
@@ -56,7 +50,7 @@ fn the_new_keeper_is_found_like_the_old_one() {
     let dir = TempDir::new();
     let pidfile = dir.path().join("pid");
     let server = server(&["--pidfile", &pidfile.to_string_lossy(), "--probation", "0"]);
-    upgrade(&server, 1);
+    server.upgrade_to(1);
     let first = server.pid();
     server.kill_keeper();
     assert_ne!(server.pid(), first);
@@ -103,7 +97,7 @@ fn is_stopped(pid: u32) -> bool {
 fn the_keeper_dies_in_an_upgrade() {
     let dir = TempDir::new();
     let file = dir.path().join("failpoint");
-    let server = Setup::of_binary(&binaries::two_builds()[0])
+    let server = Setup::first_build()
         .arguments(&["--probation", "30"])
         .environment("HOTREDIS_FAILPOINT", &file)
         .start();
@@ -139,7 +133,7 @@ fn the_keeper_dies_in_an_upgrade() {
         let count = Value::Integer(number as i64 + 1);
         assert_eq!(client.call(&["INCR", "counter"]), count, "{point}");
         // Whoever serves now can be replaced.
-        upgrade(&server, number + 1);
+        server.upgrade_to(number + 1);
     }
     server.finish();
 }

@@ -14,17 +14,11 @@ use nix::sys::signal::Signal;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn server(arguments: &[&str]) -> Server {
-    Setup::of_binary(&binaries::two_builds()[0]).arguments(arguments).start()
+    Setup::first_build().arguments(arguments).start()
 }
 
 fn program(server: &Server) -> PathBuf {
     fs::read_link(format!("/proc/{}/exe", server.pid())).unwrap()
-}
-
-#[track_caller]
-fn upgrade(server: &Server, build: usize) {
-    let outcome = server.upgrade(&binaries::two_builds()[build]);
-    assert!(outcome.success, "{}\n{}", outcome.output, server.log());
 }
 
 #[track_caller]
@@ -45,7 +39,7 @@ fn it_holds_what_it_held() {
     let counting = Counting::start(&server, &[1, 1, 3, 16, 100]);
     for round in 0..6 {
         let build = (round + 1) % 2;
-        upgrade(&server, build);
+        server.upgrade_to(build);
         await_program(&server, build);
         assert_eq!(server.pid(), pid);
         // It knows of connections that were there, that are new, and that have closed.
@@ -67,7 +61,7 @@ fn it_holds_what_it_held() {
 #[test]
 fn not_before_the_probation_is_over() {
     let server = server(&["--probation", "60"]);
-    upgrade(&server, 1);
+    server.upgrade_to(1);
     let first = binaries::two_builds()[0].canonicalize().unwrap();
     assert_eq!(program(&server), first);
     assert!(server.cli(&["rollback"]).status.success());
@@ -84,7 +78,7 @@ fn keepers_may_change_in_any_way() {
     let counting = Counting::start(&server, &[1, 10]);
     for round in 0..4 {
         server.kill_keeper();
-        upgrade(&server, (round + 1) % 2);
+        server.upgrade_to((round + 1) % 2);
         await_program(&server, (round + 1) % 2);
     }
     server.kill_serving();
@@ -99,7 +93,7 @@ fn keepers_may_change_in_any_way() {
 fn a_signal_that_comes_meanwhile_is_heeded() {
     for _ in 0..10 {
         let server = server(&["--probation", "0"]);
-        upgrade(&server, 1);
+        server.upgrade_to(1);
         server.signal(Signal::SIGTERM);
         let end = Instant::now() + PATIENCE;
         while !server.log().contains("the keeper exits too") {

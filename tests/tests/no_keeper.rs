@@ -16,13 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 fn server(arguments: &[&str]) -> Server {
     let arguments = [&["--no-keeper"], arguments].concat();
-    Setup::of_binary(&binaries::two_builds()[0]).arguments(&arguments).start()
-}
-
-#[track_caller]
-fn upgrade(server: &Server, build: usize) {
-    let outcome = server.upgrade(&binaries::two_builds()[build]);
-    assert!(outcome.success, "{}\n{}", outcome.output, server.log());
+    Setup::first_build().arguments(&arguments).start()
 }
 
 #[track_caller]
@@ -51,7 +45,7 @@ fn one_process_serves_upgrades_itself_and_stops() {
             // To the file from which generation 1 was started.
             server.usr2();
         } else {
-            upgrade(&server, (round + 1) % 2);
+            server.upgrade_to((round + 1) % 2);
         }
         server.await_new_keeper();
         assert_ne!(server.pid(), before);
@@ -74,21 +68,21 @@ fn one_process_serves_upgrades_itself_and_stops() {
 fn the_process_stands_by_for_its_successor() {
     let server = server(&["--probation", "60"]);
     let counting = Counting::start(&server, &[1, 10]);
-    upgrade(&server, 1);
+    server.upgrade_to(1);
     assert_eq!(server.info("hotredis_build").as_deref(), Some("b"));
     assert!(server.cli(&["rollback"]).status.success());
     assert_eq!(server.info("hotredis_build").as_deref(), Some("a"));
     // One that crashes is replaced by it, too.
-    upgrade(&server, 1);
+    server.upgrade_to(1);
     let (generation, pid) = server.serving();
     assert_eq!(generation, 2);
     kill(Pid::from_raw(pid as i32), Signal::SIGKILL).unwrap();
     await_that("it serves again", &server, || server.serving().0 == 1);
     // And so is the one that stands by: the successor goes on by itself.
-    upgrade(&server, 1);
+    server.upgrade_to(1);
     server.kill_keeper();
     counting.end();
-    upgrade(&server, 0);
+    server.upgrade_to(0);
     server.finish();
 }
 

@@ -2,12 +2,10 @@
 //! that nobody else notices.
 
 use std::fs;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
-use hotredis_tests::binaries;
 use hotredis_tests::client::{Client, encode};
+use hotredis_tests::counting::Counting;
 use hotredis_tests::server::{Server, Setup, TempDir, descendants};
 use hotredis_tests::value::Value;
 use nix::sys::signal::{Signal, kill};
@@ -16,10 +14,7 @@ use nix::unistd::Pid;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn server(arguments: &[&str]) -> Server {
-    Setup::of_binary(&binaries::two_builds()[0])
-        .directive("enable-debug-command", "yes")
-        .arguments(arguments)
-        .start()
+    Setup::first_build().directive("enable-debug-command", "yes").arguments(arguments).start()
 }
 
 fn alone() -> Server {
@@ -107,44 +102,17 @@ fn a_transaction_that_kills_has_not_happened() {
     server.finish();
 }
 
-/// Counts until told to stop, sometimes many in one request.
-fn count(mut client: Client, key: &str, pipeline: usize, done: &AtomicBool) -> i64 {
-    let request = encode(&["INCR", key]).repeat(pipeline);
-    let mut number = 0;
-    while !done.load(Ordering::Relaxed) {
-        client.send_raw(&request);
-        for _ in 0..pipeline {
-            number += 1;
-            assert_eq!(client.receive(), Value::Integer(number), "{key}");
-        }
-    }
-    number
-}
-
 /// Even if the commands that kill come one upon the other, from somebody who tries again and again.
 #[test]
 fn others_notice_nothing() {
     const ATTEMPTS: usize = 8;
     let server = alone();
-    let done = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let counting: Vec<_> = [1, 1, 3, 50]
-            .into_iter()
-            .enumerate()
-            .map(|(number, pipeline)| {
-                let (client, done) = (server.connect(), &done);
-                scope.spawn(move || count(client, &format!("counter:{number}"), pipeline, done))
-            })
-            .collect();
-        for _ in 0..ATTEMPTS {
-            let mut culprit = server.connect();
-            assert_eq!(killed(&mut culprit, &[&["DEBUG", "SEGFAULT"]]), [stopped()]);
-        }
-        done.store(true, Ordering::Relaxed);
-        for thread in counting {
-            assert!(thread.join().unwrap() > 10);
-        }
-    });
+    let counting = Counting::start(&server, &[1, 1, 3, 50]);
+    for _ in 0..ATTEMPTS {
+        let mut culprit = server.connect();
+        assert_eq!(killed(&mut culprit, &[&["DEBUG", "SEGFAULT"]]), [stopped()]);
+    }
+    counting.end();
     let deaths = (2 * ATTEMPTS).to_string();
     let commands = ATTEMPTS.to_string();
     assert_fields(
@@ -160,8 +128,7 @@ fn deaths_are_counted_on_by_a_predecessor() {
     let server = server(&["--probation", "60"]);
     let mut counting = server.connect();
     for number in 1..=2 {
-        let outcome = server.upgrade(&binaries::two_builds()[1]);
-        assert!(outcome.success, "{}", outcome.output);
+        server.upgrade_to(1);
         assert_eq!(counting.call(&["INCR", "n"]), Value::Integer(2 * number - 1));
         let mut culprit = server.connect();
         let replies = killed(&mut culprit, &[&["INCR", "c"], &["DEBUG", "SEGFAULT"]]);
@@ -181,8 +148,7 @@ fn deaths_are_counted_on_by_a_predecessor() {
 #[test]
 fn a_command_that_was_fenced_for_its_length_is_run_to_its_end() {
     let server = server(&["--probation", "60", "--hang-timeout", "1"]);
-    let outcome = server.upgrade(&binaries::two_builds()[1]);
-    assert!(outcome.success, "{}", outcome.output);
+    server.upgrade_to(1);
     let mut slow = server.connect();
     assert_eq!(slow.call(&["DEBUG", "SLEEP", "2"]), ok());
     assert_fields(
@@ -275,27 +241,14 @@ fn a_panic_is_one_client_s_error() {
 #[test]
 fn others_notice_nothing_of_a_panic() {
     let server = alone();
-    let done = AtomicBool::new(false);
     let mut blocked = server.connect();
     blocked.send(&["BLPOP", "list", "0"]);
-    thread::scope(|scope| {
-        let counting: Vec<_> = [1, 4, 50]
-            .into_iter()
-            .enumerate()
-            .map(|(number, pipeline)| {
-                let (client, done) = (server.connect(), &done);
-                scope.spawn(move || count(client, &format!("counter:{number}"), pipeline, done))
-            })
-            .collect();
-        let mut culprit = server.connect();
-        for _ in 0..200 {
-            assert_eq!(culprit.call(&["DEBUG", "PANIC"]), panicked());
-        }
-        done.store(true, Ordering::Relaxed);
-        for thread in counting {
-            assert!(thread.join().unwrap() > 10);
-        }
-    });
+    let counting = Counting::start(&server, &[1, 4, 50]);
+    let mut culprit = server.connect();
+    for _ in 0..200 {
+        assert_eq!(culprit.call(&["DEBUG", "PANIC"]), panicked());
+    }
+    counting.end();
     server.connect().call(&["RPUSH", "list", "v"]);
     assert_eq!(blocked.receive(), Value::Array(vec![Value::bulk("list"), Value::bulk("v")]));
     assert_fields(&server, &[("handoff_generation", "1"), ("handoff_panics", "200")]);
@@ -307,14 +260,13 @@ fn others_notice_nothing_of_a_panic() {
 fn a_panic_outside_of_commands_ends_the_process() {
     let dir = TempDir::new();
     let file = dir.path().join("failpoint");
-    let server = Setup::of_binary(&binaries::two_builds()[0])
+    let server = Setup::first_build()
         .environment("HOTREDIS_FAILPOINT", &file)
         .arguments(&["--probation", "60"])
         .start();
     let mut client = server.connect();
     assert_eq!(client.call(&["INCR", "n"]), Value::Integer(1));
-    let outcome = server.upgrade(&binaries::two_builds()[1]);
-    assert!(outcome.success, "{}", outcome.output);
+    server.upgrade_to(1);
     fs::write(&file, "successor.watched=panic").unwrap();
     let end = Instant::now() + PATIENCE;
     while server.info("handoff_crashes").as_deref() != Some("1") {
@@ -335,7 +287,7 @@ fn a_panic_outside_of_commands_ends_the_process() {
 
 #[test]
 fn who_may_not_use_debug_crashes_nothing() {
-    let server = Setup::of_binary(&binaries::two_builds()[0]).start();
+    let server = Setup::first_build().start();
     for name in ["PANIC", "SEGFAULT"] {
         assert!(matches!(server.connect().call(&["DEBUG", name]), Value::Error(_)));
     }

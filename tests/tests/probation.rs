@@ -3,7 +3,6 @@
 
 use std::time::{Duration, Instant};
 
-use hotredis_tests::binaries;
 use hotredis_tests::client::{Client, encode};
 use hotredis_tests::server::{Server, Setup, descendants};
 use hotredis_tests::value::Value;
@@ -14,13 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A server whose predecessors stand by for a minute, and count a second without a tick as a hang.
 fn server() -> Server {
-    let first = &binaries::two_builds()[0];
-    Setup::of_binary(first).arguments(&["--probation", "60", "--hang-timeout", "1"]).start()
-}
-
-fn upgrade(server: &Server) {
-    let outcome = server.upgrade(&binaries::two_builds()[1]);
-    assert!(outcome.success, "{}", outcome.output);
+    Setup::first_build().arguments(&["--probation", "60", "--hang-timeout", "1"]).start()
 }
 
 /// The pid of the generation that serves.
@@ -118,7 +111,7 @@ fn a_generation_that_is_killed_is_replaced_by_its_predecessor() {
     let mut clients = Clients::new(&server);
     clients.count();
     for _ in 0..3 {
-        upgrade(&server);
+        server.upgrade_to(1);
         clients.change(&server);
         kill(serving_pid(&server), Signal::SIGKILL).unwrap();
         clients.count();
@@ -132,7 +125,7 @@ fn a_generation_that_is_killed_is_replaced_by_its_predecessor() {
 fn a_generation_that_hangs_is_fenced_and_replaced() {
     let server = server();
     let mut clients = Clients::new(&server);
-    upgrade(&server);
+    server.upgrade_to(1);
     clients.change(&server);
     let hung = serving_pid(&server);
     kill(hung, Signal::SIGSTOP).unwrap();
@@ -152,7 +145,7 @@ fn a_rollback_gives_the_arena_back() {
     let server = server();
     let mut clients = Clients::new(&server);
     for _ in 0..3 {
-        upgrade(&server);
+        server.upgrade_to(1);
         clients.change(&server);
         assert_eq!(field(&mut clients.counting[0], "handoff_probation"), "1");
         assert_eq!(field(&mut clients.counting[0], "hotredis_build"), "b");

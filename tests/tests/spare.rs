@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 fn server(arguments: &[&str]) -> Server {
     let arguments = [&["--spare"], arguments].concat();
-    Setup::of_binary(&binaries::two_builds()[0]).arguments(&arguments).start()
+    Setup::first_build().arguments(&arguments).start()
 }
 
 #[track_caller]
@@ -35,11 +35,6 @@ fn await_ready(server: &Server) -> Spare {
 fn end_process(pid: u32) {
     // It may have been replaced just now.
     let _ = kill(Pid::from_raw(pid as i32), Signal::SIGKILL);
-}
-
-fn upgrade(server: &Server, build: usize) {
-    let outcome = server.upgrade(&binaries::two_builds()[build % 2]);
-    assert!(outcome.success, "{}\n{}", outcome.output, server.log());
 }
 
 fn still_answered(idle: Vec<Client>) {
@@ -123,7 +118,7 @@ fn amid_upgrades_and_deaths_of_everybody() {
     under_load(&server, 15, || {
         for round in 0..15 {
             match round % 5 {
-                0 => upgrade(&server, round / 5 + 1),
+                0 => server.upgrade_to(round / 5 + 1),
                 1 => server.kill_keeper(),
                 // The spare and, at once or when there is another, the one that serves.
                 2 | 3 => end_process(await_ready(&server).pid),
@@ -145,7 +140,7 @@ fn there_is_one_of_whatever_serves() {
     let mut client = server.connect();
     let first = await_ready(&server);
     assert_eq!(first.generation, 2);
-    upgrade(&server, 1);
+    server.upgrade_to(1);
     assert_eq!(Spare::of(&server), None, "its predecessor stands by");
     let next = await_ready(&server);
     assert_eq!(next.generation, 3);
@@ -154,7 +149,7 @@ fn there_is_one_of_whatever_serves() {
     assert_eq!(server.info("hotredis_build").as_deref(), Some("b"));
     // Undone: the number of the spare is that of the generation that was undone.
     await_ready(&server);
-    upgrade(&server, 0);
+    server.upgrade_to(0);
     let output = server.cli(&["rollback"]);
     assert!(output.status.success(), "{}", text_of(&output));
     let again = await_ready(&server);
@@ -171,7 +166,7 @@ fn a_predecessor_that_stands_by_comes_first() {
     let server = server(&["--probation", "60"]);
     await_ready(&server);
     let (first, pid) = server.serving();
-    upgrade(&server, 1);
+    server.upgrade_to(1);
     server.kill_serving();
     assert_eq!(server.serving(), (first, pid));
     assert_eq!(await_ready(&server).generation, first + 1);

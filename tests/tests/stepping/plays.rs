@@ -69,15 +69,16 @@ impl Play {
         self.finale.push((client, request(line), reply.into()));
         self
     }
-
-    fn cut(self, cut: Cut) -> Self {
-        Self { cut, ..self }
-    }
 }
 
 /// A line of words as a request.
 fn request(line: &str) -> Vec<u8> {
     encode(&line.split(' ').collect::<Vec<_>>())
+}
+
+/// A reply: a bulk string.
+fn bulk(text: &str) -> String {
+    format!("${}\r\n{text}\r\n", text.len())
 }
 
 /// A reply: an array of bulk strings.
@@ -256,54 +257,55 @@ fn published() -> Play {
         .at_last(2, "PING", "*2\r\n$4\r\npong\r\n$0\r\n\r\n")
 }
 
-fn half_request() -> Play {
-    Play::new("the second half of a request", 1)
+/// Two requests, of which a part comes at another time than the rest.
+fn two_requests(name: &'static str, cut: Cut) -> Play {
+    let play = Play::new(name, 1)
         .then(0, "INCR n", ":1\r\n")
         .then(0, "RPUSH l a b c", ":3\r\n")
-        .cut(Cut::Begun(9))
         .at_last(0, "GET n", "$1\r\n1\r\n")
-        .at_last(0, "LLEN l", ":3\r\n")
+        .at_last(0, "LLEN l", ":3\r\n");
+    Play { cut, ..play }
+}
+
+fn half_request() -> Play {
+    two_requests("the second half of a request", Cut::Begun(9))
 }
 
 fn unfinished_request() -> Play {
-    Play::new("a request and half of the next", 1)
-        .then(0, "INCR n", ":1\r\n")
-        .then(0, "RPUSH l a b c", ":3\r\n")
-        .cut(Cut::Unfinished(5))
-        .at_last(0, "GET n", "$1\r\n1\r\n")
-        .at_last(0, "LLEN l", ":3\r\n")
+    two_requests("a request and half of the next", Cut::Unfinished(5))
+}
+
+fn large_text(length: usize) -> String {
+    "0123456789abcdef".repeat(length / 16)
 }
 
 fn large_reply() -> Play {
-    let text = "0123456789abcdef".repeat(20_000);
-    let value = format!("${}\r\n{text}\r\n", text.len());
+    let text = large_text(320_000);
     Play::new("a large reply", 1)
         .first(0, &format!("SET large {text}"), "+OK\r\n")
-        .then(0, "GET large", &value)
+        .then(0, "GET large", &bulk(&text))
         .then(0, "INCR n", ":1\r\n")
-        .at_last(0, "STRLEN large", &format!(":{}\r\n", text.len()))
+        .at_last(0, "STRLEN large", ":320000\r\n")
         .at_last(0, "GET n", "$1\r\n1\r\n")
 }
 
 /// A reply that no socket takes at once. For system calls only: it is a very long way on foot.
 pub fn huge_reply() -> Play {
-    let text = "0123456789abcdef".repeat(400_000);
-    let value = format!("${}\r\n{text}\r\n", text.len());
+    let text = large_text(6_400_000);
     Play::new("a reply of several writes", 1)
         .first(0, &format!("SET huge {text}"), "+OK\r\n")
         .then(0, "INCR n", ":1\r\n")
-        .then(0, "GET huge", &value)
+        .then(0, "GET huge", &bulk(&text))
         .then(0, "INCR n", ":2\r\n")
-        .at_last(0, "STRLEN huge", &format!(":{}\r\n", text.len()))
+        .at_last(0, "STRLEN huge", ":6400000\r\n")
         .at_last(0, "GET n", "$1\r\n2\r\n")
 }
 
 fn large_request() -> Play {
-    let text = "0123456789abcdef".repeat(6_000);
     Play::new("a request of several reads", 1)
         .then(0, "INCR n", ":1\r\n")
-        .then(0, &format!("SET large {text}"), "+OK\r\n")
+        .then(0, &format!("SET large {}", large_text(96_000)), "+OK\r\n")
         .then(0, "INCR n", ":2\r\n")
-        .at_last(0, "STRLEN large", &format!(":{}\r\n", text.len()))
+        .at_last(0, "STRLEN large", ":96000\r\n")
         .at_last(0, "GET n", "$1\r\n2\r\n")
 }
