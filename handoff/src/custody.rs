@@ -48,6 +48,8 @@ pub struct Custody {
     closed_untold: HashSet<u64>,
     /// A generation that tells everything begins a new round.
     round: u64,
+    /// The round has come to its end: nothing is missing but what is news.
+    complete: bool,
     /// How many descriptors this process is known to be allowed.
     allowed: u64,
     /// What has changed, in that order, if somebody [wants to know](Self::follow).
@@ -92,6 +94,7 @@ impl Custody {
             .into_iter()
             .map(|(Ticket { slot, cookie }, round, fd)| (cookie, Socket { slot, fd, round }));
         Self {
+            complete: !parts.arena.is_empty(),
             arena: parts.arena,
             listeners: parts.listeners,
             sockets: sockets.collect(),
@@ -136,6 +139,7 @@ impl Custody {
         match message {
             Message::Arena(_) => {
                 self.round += 1;
+                self.complete = false;
                 self.arena = fds;
             }
             Message::Listeners(listeners) if listeners.descriptions.len() == fds.len() => {
@@ -211,6 +215,12 @@ impl Custody {
         let round = self.round;
         self.retain(|_, socket| socket.round == round);
         self.closed_untold.clear();
+        self.complete = true;
+    }
+
+    /// Whether a generation has told everything, so that its death would lose nothing.
+    pub fn is_complete(&self) -> bool {
+        self.complete
     }
 
     /// The arena's descriptors; none before a generation serves.

@@ -55,6 +55,7 @@ fn everything_is_told_at_first_and_then_the_news() {
     tell(&mut machine, &mut server, &mut custody, &mut heard);
     assert_eq!(held(&custody), server.tickets());
     assert_eq!((custody.connections(), custody.arena().len()), (700, 1));
+    assert!(custody.is_complete());
     assert_eq!(custody.listeners().map(|(what, _)| what.to_vec()).collect::<Vec<_>>(), [b"tcp"]);
 
     // A slot that is used again, and some that are not.

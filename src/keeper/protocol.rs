@@ -121,6 +121,9 @@ pub struct InstanceStatus {
     pub rollbacks: u64,
     /// The probation that is running.
     pub probation: Option<ProbationStatus>,
+    /// The keeper has been told of everything that the generation holds: its death would lose nothing. Missing
+    /// with `--no-keeper`.
+    pub held: Option<bool>,
     /// The generation that would serve if this one died, with `--spare`.
     pub spare: Option<SpareStatus>,
     /// The last upgrade, if there was one.

@@ -157,6 +157,7 @@ impl Keeper {
             failures: self.history.failures,
             rollbacks: self.history.rollbacks,
             probation: self.probation.as_ref().and_then(Probation::status),
+            held: (!self.settings.no_keeper).then(|| self.holding.custody().is_complete()),
             spare: self.spares.status(),
             last_upgrade: self.history.last(),
             load,

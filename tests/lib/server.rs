@@ -279,7 +279,7 @@ impl Server {
         self.await_new_keeper();
     }
 
-    /// Waits until the server has another keeper than the one that was killed.
+    /// Waits until the server has another keeper than the one that was killed, and that holds everything.
     ///
     /// # Panics
     /// If it does not get one.
@@ -291,11 +291,12 @@ impl Server {
             let new = self.info("handoff_keeper_pid").and_then(|pid| pid.parse().ok());
             if let Some(new) = new.filter(|new| *new != old) {
                 self.keeper.store(new, Ordering::Relaxed);
-                if self.has_control_socket() {
-                    return;
-                }
+                break;
             }
             assert!(Instant::now() < deadline, "there is no new keeper:\n{}", self.log());
+        }
+        while !self.has_control_socket() || self.status()["held"] == false {
+            assert!(Instant::now() < deadline, "the keeper is not ready:\n{}", self.log());
         }
     }
 
@@ -384,16 +385,25 @@ impl Server {
         UpgradeOutcome { success: output.status.success(), output: text_of(&output) }
     }
 
+    /// What `hotredis status --json` says.
+    ///
+    /// # Panics
+    /// If the keeper does not answer.
+    #[track_caller]
+    pub fn status(&self) -> serde_json::Value {
+        let text = text_of(&self.cli(&["status", "--json"]));
+        let status: Result<serde_json::Value, _> = serde_json::from_str(&text);
+        status.unwrap_or_else(|e| panic!("no status: {e}: {text}"))[0].take()
+    }
+
     /// The number and the pid of the generation that serves, as the keeper knows them.
     ///
     /// # Panics
     /// If the keeper does not answer.
     #[track_caller]
     pub fn serving(&self) -> (u64, u32) {
-        let text = text_of(&self.cli(&["status", "--json"]));
-        let status: serde_json::Value =
-            serde_json::from_str(&text).unwrap_or_else(|e| panic!("no status: {e}: {text}"));
-        let number = |name: &str| status[0][name].as_u64().unwrap_or_default();
+        let status = self.status();
+        let number = |name: &str| status[name].as_u64().unwrap_or_default();
         (number("generation"), number("generation_pid") as u32)
     }
 

@@ -1,8 +1,6 @@
 //! The generation that a server with `--spare` keeps ready.
 
-use serde_json::Value;
-
-use crate::server::{Server, text_of};
+use crate::server::Server;
 
 /// A generation as the keeper shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,10 +20,8 @@ impl Spare {
     /// If the keeper does not answer.
     #[track_caller]
     pub fn of(server: &Server) -> Option<Self> {
-        let text = text_of(&server.cli(&["status", "--json"]));
-        let status: Value =
-            serde_json::from_str(&text).unwrap_or_else(|e| panic!("no status: {e}: {text}"));
-        let shown = status[0]["spare"].as_object()?;
+        let status = server.status();
+        let shown = status["spare"].as_object()?;
         Some(Self {
             generation: shown["generation"].as_u64()?,
             pid: u32::try_from(shown["generation_pid"].as_u64()?).ok()?,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hotredis_tests::binaries;
 use hotredis_tests::load::Options;
-use hotredis_tests::load::crashes::Plan;
+use hotredis_tests::load::crashes::{self, Plan};
 use hotredis_tests::load::upgrades::{Outcome, Then, Trial, quantile};
 
 /// A freeze of a debug build on a busy machine. One that grew with connections or keys would take
@@ -99,6 +99,18 @@ fn sessions_come_through_the_death_of_a_generation_on_probation() {
 
 #[test]
 fn sessions_come_through_deaths_amid_upgrades() {
+    let outcome = assert_unhurt_by_deaths(None);
+    assert!(outcome.upgrades >= 1, "{outcome:#?}");
+}
+
+#[test]
+fn sessions_come_through_deaths_of_keepers_too() {
+    let outcome = assert_unhurt_by_deaths(Some(Duration::from_millis(900)));
+    assert!(outcome.keeper_crashes.len() >= 2, "{outcome:#?}");
+}
+
+#[track_caller]
+fn assert_unhurt_by_deaths(keeper_interval: Option<Duration>) -> crashes::Outcome {
     let interval = Duration::from_millis(400);
     let plan = Plan {
         builds: binaries::two_builds(),
@@ -106,6 +118,7 @@ fn sessions_come_through_deaths_amid_upgrades() {
         data: 0,
         interval,
         upgrade_interval: Some(Duration::from_millis(650)),
+        keeper_interval,
         arguments: ["--probation", "0.3"].map(str::to_owned).to_vec(),
     };
     let server = plan.start().unwrap();
@@ -116,5 +129,5 @@ fn sessions_come_through_deaths_amid_upgrades() {
     assert_eq!(report.errors, 0, "{report}");
     assert_eq!(report.requests, report.replies, "{report}");
     assert!(outcome.crashes.len() >= 3, "only {} deaths in 4 s", outcome.crashes.len());
-    assert!(outcome.upgrades >= 1, "{outcome:#?}");
+    outcome
 }

@@ -1,10 +1,8 @@
 //! Deaths under a load: every so often the generation that serves is killed, and the time for which
-//! nobody was answered is taken. If wanted, upgrades are going on meanwhile.
-//!
-//! Whoever else is to be killed (the keeper) gets a thread of its own in [`Plan::put_on`], beside
-//! those that kill generations and upgrade them.
+//! nobody was answered is taken. If wanted, upgrades are going on meanwhile, and the keeper is killed too.
 
 use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -14,7 +12,7 @@ use serde::Serialize;
 use super::timeline::Sample;
 use super::{Control, Options, Report, preload_bytes, run};
 use crate::client::Endpoint;
-use crate::server::{Server, Setup, descendants};
+use crate::server::{Server, Setup};
 use crate::spare::Spare;
 
 /// Connections to the server beside those of the load.
@@ -39,6 +37,8 @@ pub struct Plan {
     pub interval: Duration,
     /// From one upgrade to the next; without it there are none.
     pub upgrade_interval: Option<Duration>,
+    /// From one death of the keeper to the next; without it there are none.
+    pub keeper_interval: Option<Duration>,
     /// How the server is started, beside what the load needs.
     pub arguments: Vec<String>,
 }
@@ -50,12 +50,23 @@ pub struct Crash {
     pub at_s: f64,
     /// Its number.
     pub generation: u64,
-    /// The longest time without any reply between this death and the next, in microseconds.
+    /// The longest time without any reply between this death and the next of anybody, in microseconds.
     pub silence_us: u64,
     /// Whether a predecessor was there to serve again, or an upgrade was under way.
     pub amid_upgrade: bool,
     /// Whether a spare was ready.
     pub spare: bool,
+}
+
+/// A death of the keeper.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct KeeperCrash {
+    /// When it was killed, in seconds since requests began to flow.
+    pub at_s: f64,
+    /// The longest time without any reply between this death and the next of anybody, in microseconds.
+    pub silence_us: u64,
+    /// How long it took until another one held everything, in microseconds.
+    pub replaced_us: u64,
 }
 
 /// What came of an upgrade.
@@ -74,8 +85,10 @@ struct Attempt {
 pub struct Outcome {
     /// What the clients saw.
     pub report: Report,
-    /// Every death, in order.
+    /// Every death of a generation that served, in order.
     pub crashes: Vec<Crash>,
+    /// Every death of a keeper, in order.
+    pub keeper_crashes: Vec<KeeperCrash>,
     /// Upgrades that succeeded.
     pub upgrades: usize,
     /// Upgrades that failed because somebody was killed in them.
@@ -85,7 +98,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// The silences of all deaths in microseconds, sorted.
+    /// The silences of all deaths of generations in microseconds, sorted.
     pub fn silences(&self) -> Vec<u64> {
         let mut all: Vec<u64> = self.crashes.iter().map(|crash| crash.silence_us).collect();
         all.sort_unstable();
@@ -93,12 +106,38 @@ impl Outcome {
     }
 }
 
-/// Somebody was killed.
+/// A generation was killed.
 struct Death {
     at: Instant,
     generation: u64,
     alone: bool,
     spare: bool,
+}
+
+/// A keeper was killed.
+struct KeeperDeath {
+    at: Instant,
+    replaced: Instant,
+}
+
+/// Deaths until something went wrong, if it did.
+struct Toll<T> {
+    deaths: Vec<T>,
+    failure: Option<String>,
+}
+
+/// Whose turn it is to be killed. Keeper and generation hold everything for each other: who loses
+/// both at once loses the server.
+#[derive(Default)]
+struct Turn {
+    /// The generation that was killed last.
+    killed: Mutex<u32>,
+}
+
+impl Turn {
+    fn take(&self) -> MutexGuard<'_, u32> {
+        self.killed.lock().unwrap_or_else(|broken| broken.into_inner())
+    }
 }
 
 impl Plan {
@@ -120,50 +159,80 @@ impl Plan {
     /// Puts the load on the server, and has its generations die meanwhile.
     pub fn put_on(&self, server: &Server) -> anyhow::Result<Outcome> {
         let options = Options { addr: address(server), samples: true, ..self.load.clone() };
-        let control = Control::new();
-        let (report, killed, attempts) = std::thread::scope(|scope| {
+        let (control, turn) = (Control::new(), Turn::default());
+        let (report, killed, keepers, attempts) = std::thread::scope(|scope| {
             let load = scope.spawn(|| run(&options, &control));
-            let killing = scope.spawn(|| self.kill_generations(server, &control));
-            // Here is the place for a thread that kills the keeper.
+            let killing = scope.spawn(|| self.kill_generations(server, &control, &turn));
+            let orphaning = scope.spawn(|| self.kill_keepers(server, &control, &turn));
             let upgrades = self.upgrade_generations(server, &control);
-            (load.join(), killing.join(), upgrades)
+            (load.join(), killing.join(), orphaning.join(), upgrades)
         });
         let report = report.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         let killed = killed.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        Ok(outcome(report, killed, attempts))
+        let keepers = keepers.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        Ok(outcome(report, killed, keepers, attempts))
     }
 
-    /// Kills who serves, every so often, until shortly before the end of the run.
-    fn kill_generations(&self, server: &Server, control: &Control) -> Result<Vec<Death>, String> {
-        let mut deaths: Vec<Death> = Vec::new();
+    /// Kills somebody every so often, until shortly before the end of the run: the last silence has to end within
+    /// it. `kill` says what is wrong if it cannot.
+    fn kill_every<T>(
+        &self,
+        interval: Duration,
+        control: &Control,
+        mut kill: impl FnMut() -> Result<T, String>,
+    ) -> Toll<T> {
+        let mut toll = Toll { deaths: Vec::new(), failure: None };
         if !control.wait_running() {
-            return Ok(deaths);
+            return toll;
         }
         let start = Instant::now();
-        // The last silence has to end within the run.
-        let last = start + self.load.duration.saturating_sub(self.interval);
-        let (mut due, mut killed) = (start + self.interval, 0);
+        let last = start + self.load.duration.saturating_sub(interval);
+        let mut due = start + interval;
         while due <= last && control.sleep_until(due) {
-            let (generation, pid) = match somebody_serves(server, killed) {
-                Ok(serving) => serving,
+            match kill() {
+                Ok(death) => toll.deaths.push(death),
                 Err(why) => {
                     control.stop();
-                    return Err(format!("after {} deaths: {why}", deaths.len()));
+                    toll.failure = Some(format!("after {} deaths: {why}", toll.deaths.len()));
+                    break;
                 }
-            };
+            }
+            due += interval;
+        }
+        toll
+    }
+
+    fn kill_generations(&self, server: &Server, control: &Control, turn: &Turn) -> Toll<Death> {
+        self.kill_every(self.interval, control, || {
+            let mut killed = turn.take();
+            let (generation, pid) = somebody_serves(server, *killed)?;
             let spare = self.arguments.iter().any(|it| it == "--spare");
             let spare = spare.then(|| Spare::of(server)).flatten();
-            let is_other = |it: &u32| *it != pid && spare.is_none_or(|spare| spare.pid != *it);
-            let alone = !descendants(server.pid()).iter().any(is_other);
+            let known = [server.pid(), pid, spare.map_or(pid, |spare| spare.pid)];
+            let alone = server.processes().iter().all(|it| known.contains(it));
             let spare = spare.is_some_and(|spare| spare.ready);
             kill(Pid::from_raw(pid as i32), Signal::SIGKILL)
                 .map_err(|errno| format!("generation {generation} cannot be killed: {errno}"))?;
             let at = Instant::now();
             control.mark(at, format!("generation {generation} killed"));
-            deaths.push(Death { at, generation, alone, spare });
-            (due, killed) = (due + self.interval, pid);
-        }
-        Ok(deaths)
+            *killed = pid;
+            Ok(Death { at, generation, alone, spare })
+        })
+    }
+
+    /// The others wait until the next keeper holds everything.
+    fn kill_keepers(&self, server: &Server, control: &Control, turn: &Turn) -> Toll<KeeperDeath> {
+        let Some(interval) = self.keeper_interval else {
+            return Toll { deaths: Vec::new(), failure: None };
+        };
+        self.kill_every(interval, control, || {
+            let killed = turn.take();
+            somebody_serves(server, *killed)?;
+            let at = Instant::now();
+            control.mark(at, "keeper killed");
+            server.kill_keeper();
+            Ok(KeeperDeath { at, replaced: Instant::now() })
+        })
     }
 
     /// Upgrades from one build to the other and back, as far as nobody is killed.
@@ -192,7 +261,7 @@ fn somebody_serves(server: &Server, killed: u32) -> Result<(u64, u32), String> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let (generation, pid) = server.serving();
-        if pid != killed && descendants(server.pid()).contains(&pid) {
+        if pid != killed && server.processes().contains(&pid) {
             return Ok((generation, pid));
         }
         if Instant::now() >= deadline {
@@ -201,34 +270,50 @@ fn somebody_serves(server: &Server, killed: u32) -> Result<(u64, u32), String> {
     }
 }
 
-fn outcome(report: Report, killed: Result<Vec<Death>, String>, attempts: Vec<Attempt>) -> Outcome {
-    let (deaths, mut failures) = match killed {
-        Ok(deaths) => (deaths, Vec::new()),
-        Err(why) => (Vec::new(), vec![why]),
-    };
+fn outcome(
+    report: Report,
+    killed: Toll<Death>,
+    keepers: Toll<KeeperDeath>,
+    attempts: Vec<Attempt>,
+) -> Outcome {
     let start = report.start;
     let since = |at: Instant| at.saturating_duration_since(start).as_micros() as u64;
-    let times: Vec<u64> = deaths.iter().map(|death| since(death.at)).collect();
+    let deaths = killed.deaths.iter().map(|death| since(death.at));
+    let mut times: Vec<u64> =
+        deaths.chain(keepers.deaths.iter().map(|death| since(death.at))).collect();
+    times.sort_unstable();
     let silences = silences(&report.samples, &times, (report.seconds * 1e6) as u64);
-    let crashes = deaths.iter().zip(&times).zip(silences).map(|((death, at), silence_us)| Crash {
-        at_s: *at as f64 / 1e6,
+    let silence = |at: Instant| silences[times.partition_point(|time| *time < since(at))];
+    let crashes = killed.deaths.iter().map(|death| Crash {
+        at_s: since(death.at) as f64 / 1e6,
         generation: death.generation,
-        silence_us,
+        silence_us: silence(death.at),
         amid_upgrade: !death.alone,
         spare: death.spare,
     });
     let crashes = crashes.collect();
+    let keeper_crashes = keepers.deaths.iter().map(|death| KeeperCrash {
+        at_s: since(death.at) as f64 / 1e6,
+        silence_us: silence(death.at),
+        replaced_us: since(death.replaced) - since(death.at),
+    });
+    let keeper_crashes = keeper_crashes.collect();
+    let of_generations = killed.deaths.iter().map(|death| (death.at, death.at));
+    let of_keepers = keepers.deaths.iter().map(|death| (death.at, death.replaced));
+    let gaps: Vec<(Instant, Instant)> = of_generations.chain(of_keepers).collect();
+    let mut failures: Vec<String> =
+        [killed.failure, keepers.failure].into_iter().flatten().collect();
     let (mut upgrades, mut upgrades_cut) = (0, 0);
     for Attempt { begun, ended, failure } in attempts {
         // What a death may have left when it began, and what it may have met until its end.
-        let was_cut = deaths.iter().any(|death| death.at + SETTLING >= begun && death.at <= ended);
+        let was_cut = gaps.iter().any(|(from, to)| *to + SETTLING >= begun && *from <= ended);
         match failure {
             None => upgrades += 1,
             Some(_) if was_cut => upgrades_cut += 1,
             Some(failure) => failures.push(failure),
         }
     }
-    Outcome { report, crashes, upgrades, upgrades_cut, failures }
+    Outcome { report, crashes, keeper_crashes, upgrades, upgrades_cut, failures }
 }
 
 /// For each death the longest time without a reply that ended after it and before the next one. All

@@ -20,7 +20,8 @@ const SPARE_SILENCE_BAR: u64 = 25_000;
 /// Seconds for which a predecessor stands by after an upgrade: some deaths find one, others none.
 const PROBATION: &str = "0.5";
 
-/// The load under deaths alone, then under deaths and upgrades, each on a server of its own.
+/// The load under deaths alone, then under deaths and upgrades, then with deaths of the keeper too, each
+/// on a server of its own.
 pub fn measure(arguments: &Arguments, verdicts: &mut Verdicts) -> anyhow::Result<Value> {
     println!(
         "{} idle, {} waiting and {} busy connections, {} MB of data; SIGKILL for the generation that \
@@ -36,7 +37,11 @@ pub fn measure(arguments: &Arguments, verdicts: &mut Verdicts) -> anyhow::Result
     let interval = Duration::from_millis(arguments.crash_upgrade_interval);
     let mixed = Plan { upgrade_interval: Some(interval), ..alone.clone() };
     let mut passes = Vec::new();
-    for (name, plan) in [("kills", &alone), ("kills and upgrades", &mixed)] {
+    let interval = Duration::from_millis(arguments.kill_keeper_interval);
+    let orphaned = Plan { keeper_interval: Some(interval), ..mixed.clone() };
+    let plans =
+        [("kills", &alone), ("kills and upgrades", &mixed), ("with the keeper too", &orphaned)];
+    for (name, plan) in plans {
         let server = plan.start()?;
         let outcome = plan.put_on(&server)?;
         println!("{name}:\n{}\n", outcome.report);
@@ -72,6 +77,7 @@ fn plan(arguments: &Arguments) -> anyhow::Result<Plan> {
         data: arguments.data_mb * 1_000_000,
         interval: Duration::from_millis(arguments.kill_interval),
         upgrade_interval: None,
+        keeper_interval: None,
         arguments: words.into_iter().map(str::to_owned).collect(),
     })
 }
@@ -111,35 +117,49 @@ fn judge(
             ),
         );
     }
+    if let Some(interval) = plan.keeper_interval {
+        let wanted = (plan.load.duration.as_secs_f64() / interval.as_secs_f64() / 2.0) as usize;
+        let deaths = outcome.keeper_crashes.len();
+        verdicts.add(
+            deaths >= wanted.max(1),
+            format!("{name}: {deaths} keepers died, and another held everything"),
+        );
+    }
     let bar = if arguments.spare { SPARE_SILENCE_BAR } else { SILENCE_BAR };
-    let silences = outcome.silences();
-    let Some(median) = quantile(&silences, 0.5) else { return };
+    judge_silences(name, &outcome.silences(), bar, verdicts);
+    let of_keepers = sorted(outcome.keeper_crashes.iter().map(|crash| crash.silence_us));
+    judge_silences(&format!("{name}: deaths of the keeper"), &of_keepers, bar, verdicts);
+}
+
+fn judge_silences(name: &str, silences: &[u64], bar: u64, verdicts: &mut Verdicts) {
+    let Some(median) = quantile(silences, 0.5) else { return };
     verdicts.add(
         median <= bar,
         format!(
             "{name}: nobody is answered for {} in the median (bar {}), {} at p90, {} at most",
             micros(median),
             micros(bar),
-            micros(quantile(&silences, 0.9).unwrap_or(0)),
-            micros(quantile(&silences, 1.0).unwrap_or(0))
+            micros(quantile(silences, 0.9).unwrap_or(0)),
+            micros(quantile(silences, 1.0).unwrap_or(0))
         ),
     );
+}
+
+fn sorted(times: impl Iterator<Item = u64>) -> Vec<u64> {
+    let mut all: Vec<u64> = times.collect();
+    all.sort_unstable();
+    all
 }
 
 /// Which deaths belong to a row.
 type Kind = fn(&Crash) -> bool;
 
 /// Median, p90 and maximum of the silences: of all deaths, of those with nobody standing by, of those amid
-/// an upgrade or its probation, and of those with a spare that was ready.
+/// an upgrade or its probation, and of those with a spare that was ready; and those of keepers, with how long
+/// it took until another one held everything.
 fn table(passes: &[(&str, Outcome)]) {
-    println!("{:<20} {:<14} {:>6} {:>9} {:>9} {:>9}", "", "", "deaths", "median", "p90", "max");
+    println!("{:<20} {:<16} {:>6} {:>9} {:>9} {:>9}", "", "", "deaths", "median", "p90", "max");
     for (name, outcome) in passes {
-        let of = |wanted: Kind| {
-            let crashes = outcome.crashes.iter().filter(|crash| wanted(crash));
-            let mut all: Vec<u64> = crashes.map(|crash| crash.silence_us).collect();
-            all.sort_unstable();
-            all
-        };
         let kinds: [(&str, Kind); 4] = [
             ("all", |_| true),
             ("alone", |crash| !crash.amid_upgrade),
@@ -147,15 +167,22 @@ fn table(passes: &[(&str, Outcome)]) {
             ("spare ready", |crash| crash.spare),
         ];
         for (which, wanted) in kinds {
-            let silences = of(wanted);
-            let at = |at| quantile(&silences, at).map_or("-".to_owned(), micros);
-            println!(
-                "{name:<20} {which:<14} {:>6} {:>9} {:>9} {:>9}",
-                silences.len(),
-                at(0.5),
-                at(0.9),
-                at(1.0)
-            );
+            let crashes = outcome.crashes.iter().filter(|crash| wanted(crash));
+            row(name, which, &sorted(crashes.map(|crash| crash.silence_us)));
         }
+        let keepers = &outcome.keeper_crashes;
+        row(name, "keeper", &sorted(keepers.iter().map(|crash| crash.silence_us)));
+        row(name, "keeper replaced", &sorted(keepers.iter().map(|crash| crash.replaced_us)));
     }
+}
+
+fn row(name: &str, which: &str, times: &[u64]) {
+    let at = |at| quantile(times, at).map_or("-".to_owned(), micros);
+    println!(
+        "{name:<20} {which:<16} {:>6} {:>9} {:>9} {:>9}",
+        times.len(),
+        at(0.5),
+        at(0.9),
+        at(1.0)
+    );
 }

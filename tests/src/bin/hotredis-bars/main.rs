@@ -83,6 +83,9 @@ struct Arguments {
     /// Milliseconds from one upgrade to the next in the pass in which there are some (crash).
     #[arg(long, default_value_t = 1_100)]
     crash_upgrade_interval: u64,
+    /// Milliseconds from one SIGKILL for the keeper to the next in the pass in which there are some (crash).
+    #[arg(long, default_value_t = 1_700)]
+    kill_keeper_interval: u64,
     /// Data that the server has beforehand, in millions of bytes (crash).
     #[arg(long, default_value_t = 1_000)]
     data_mb: u64,
