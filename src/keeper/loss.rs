@@ -1,5 +1,7 @@
 //! The generation that serves has died, or exited: who serves next, if anybody.
 
+use handoff::fence::is_dead;
+use handoff::owner::{Owner, OwnerWord};
 use nix::sys::signal::Signal;
 use tracing::{error, info};
 
@@ -20,29 +22,57 @@ impl Keeper {
         }
     }
 
-    /// An executor is gone, and with it what its process was there for.
+    /// Executors are gone: one that was to serve, perhaps.
     pub(super) fn on_deaths(&mut self) {
         while let Some(pid) = self.watcher.next() {
-            if self.is_recovering(pid) {
-                self.on_messages();
-                if let Some(recovery) = self.recovery.as_ref().filter(|it| it.child.pid == pid) {
-                    recovery.child.signal(Signal::SIGKILL);
-                    self.on_exit_in_recovery(Ending::Executor);
-                    continue;
-                }
-            }
-            let alone = self.upgrade.is_none() && self.probation.is_none();
-            if pid != self.serving.pid || self.lost.is_some() || !alone {
-                // Whoever is concerned notices for itself.
+            if !self.is_recovering(pid) {
                 continue;
             }
             self.on_messages();
-            if self.stopping.is_none() && !self.serving.stopping {
-                // Whatever of it is left is not to wake up again.
-                self.serving.signal(Signal::SIGKILL);
-                self.on_exit_of_serving(Ending::Executor);
+            if let Some(recovery) = self.recovery.as_ref().filter(|it| it.child.pid == pid) {
+                recovery.child.signal(Signal::SIGKILL);
+                self.on_exit_in_recovery(Ending::Executor);
             }
         }
+    }
+
+    /// Looks whether the generation that serves has died. It may have a while ago, when it was another's to take
+    /// over.
+    pub(super) fn look_after_serving(&mut self) {
+        if self.has_lost_serving() {
+            // What it said last, and what others have, may change that.
+            self.on_messages();
+            if self.has_lost_serving() {
+                self.on_death_of_serving();
+            }
+        }
+    }
+
+    /// The executor of the generation that serves is gone, and nobody else is there to serve.
+    fn has_lost_serving(&mut self) -> bool {
+        let noticed = self.lost.is_none() && self.watched == Some(self.serving.number);
+        let stops = self.stopping.is_some() || self.serving.stopping;
+        if !noticed || stops || self.probation.is_some() {
+            return false;
+        }
+        let (Ok(words), Ok(generation)) = (self.holding.words(), number_of(self.serving.number))
+        else {
+            return false;
+        };
+        // A successor that has taken the arena, or may yet, will tell; nobody takes what is not offered.
+        is_dead(words.executor(generation))
+            && OwnerWord::new(words.owner()).read() == Ok(Owner::Serving(generation))
+    }
+
+    fn on_death_of_serving(&mut self) {
+        // Whatever of it is left is not to wake up again.
+        self.serving.signal(Signal::SIGKILL);
+        self.lost = Some(Ending::Executor);
+        self.deaths.note(self.serving.cause(Ending::Executor));
+        if let Some(Upgrade { step: Step::Handover(_), .. }) = &self.upgrade {
+            self.fail_upgrade(format!("generation {} has died", self.serving.number));
+        }
+        self.on_loss(Ending::Executor);
     }
 
     /// Has the death of the generation that serves noticed, as soon as its arena is known.

@@ -216,6 +216,7 @@ impl Keeper {
             if found.iter().any(|(source, _)| matches!(source, Source::Signals)) {
                 self.on_signals();
             }
+            self.look_after_serving();
             for (source, flags) in found {
                 match source {
                     Source::Control => self.control.accept(),

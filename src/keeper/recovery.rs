@@ -369,6 +369,7 @@ impl Keeper {
             self.await_exit(dead);
         }
         self.deaths.begun(Instant::now());
+        self.on_parting();
         self.send_shutdown();
     }
 

@@ -92,7 +92,8 @@ pub struct Upgrade {
 pub enum Step {
     /// The new binary to say what it is.
     Preflight(Preflight),
-    /// The predecessor that stands by since the upgrade before to leave.
+    /// The predecessor that stands by since the upgrade before to leave, or somebody to serve after a
+    /// death.
     Parting,
     /// The two generations to agree.
     Handover(Child),
@@ -220,6 +221,9 @@ impl Keeper {
                 }
                 None => {}
             },
+            Step::Parting if late && self.probation.is_none() => {
+                self.fail_upgrade(format!("nobody has come to serve after a death within {limit:?}"));
+            }
             Step::Parting if late => self.fail_upgrade(format!(
                 "the generation that stands by since the upgrade before has not left within {limit:?}: try again"
             )),
@@ -239,14 +243,13 @@ impl Keeper {
             return self.finish_dry_run();
         }
         upgrade.step = Step::Parting;
-        if self.probation.is_none() {
-            self.on_parting();
-        }
+        self.on_parting();
     }
 
-    /// Nobody stands by any more: what has waited for that goes on.
+    /// What waits for a generation that serves alone goes on, if there is one.
     pub(super) fn on_parting(&mut self) {
-        let Some(upgrade) = &mut self.upgrade else { return };
+        let is_alone = self.probation.is_none() && self.recovery.is_none() && self.lost.is_none();
+        let Some(upgrade) = self.upgrade.as_mut().filter(|_| is_alone) else { return };
         if !matches!(upgrade.step, Step::Parting) {
             return;
         }

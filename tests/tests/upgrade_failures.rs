@@ -14,7 +14,9 @@ use hotredis_tests::binaries;
 use hotredis_tests::client::{Client, Endpoint};
 use hotredis_tests::server::{Server, Setup, TempDir, descendants};
 use hotredis_tests::value::Value;
+use nix::sys::ptrace;
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 /// What a process may do to itself, and to the other one.
@@ -340,6 +342,59 @@ fn a_predecessor_that_misbehaves_while_it_serves() {
 #[test]
 fn a_predecessor_that_dies_while_it_serves() {
     play_all(&[BEFORE_THE_OFFER, &["predecessor.offer"]].concat(), DEATHS);
+}
+
+/// A process whose end nobody hears of but this thread, which traces it: neither its parent nor a pidfd.
+struct Unreported(Pid);
+
+impl Unreported {
+    fn serving(server: &Server) -> Self {
+        let pid = Pid::from_raw(server.serving().1 as i32);
+        ptrace::seize(pid, ptrace::Options::empty()).unwrap();
+        Self(pid)
+    }
+
+    #[track_caller]
+    fn report(self) {
+        let ended = waitpid(self.0, None).unwrap();
+        assert_eq!(ended, WaitStatus::Signaled(self.0, Signal::SIGKILL, false));
+    }
+}
+
+/// The exit of a large process is reported long after its death: nobody waits for that.
+#[test]
+fn a_predecessor_that_dies_is_missed_at_once() {
+    let mut trial = Trial::start();
+    let load = Load::put_on(&trial.server);
+    for point in BEFORE_THE_OFFER {
+        fs::write(&trial.file, format!("{point}=kill")).unwrap();
+        let dead = Unreported::serving(&trial.server);
+        let outcome = trial.upgrade();
+        assert!(outcome.is_err(), "{point}");
+        assert_eq!(trial.server.connect().call(&["INCR", *point]), Value::Integer(1), "{point}");
+        dead.report();
+        trial.settle(point);
+    }
+    // While the new binary is still examined.
+    let hanging = trial.file.with_file_name("hanging");
+    fs::copy(env!("CARGO_BIN_EXE_fake-generation"), &hanging).unwrap();
+    fs::write(hanging.with_extension("behaviour"), "preflight-hang").unwrap();
+    thread::scope(|scope| {
+        let server = &trial.server;
+        let examining = scope.spawn(|| upgrade_once(server, &hanging));
+        while server.status()["upgrading"] != "preflight" {
+            assert!(!examining.is_finished());
+        }
+        let dead = Unreported::serving(server);
+        kill(dead.0, Signal::SIGKILL).unwrap();
+        assert_eq!(server.connect().call(&["INCR", "preflight"]), Value::Integer(1));
+        dead.report();
+        assert!(examining.join().unwrap().is_err());
+    });
+    trial.settle("preflight");
+    trial.upgrade().unwrap();
+    trial.settle("the last");
+    trial.end(load);
 }
 
 /// Nobody is served while it is held up, whatever runs besides; nothing is lost for that.
