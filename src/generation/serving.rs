@@ -47,7 +47,7 @@ pub struct Generation {
     pub(super) telling: Option<Predecessor>,
     /// How the keeper keeps up with that.
     pub(super) keeper_lag: Lag,
-    /// Listeners where connections may be waiting although the poll will not say so.
+    /// Listeners where connections may be waiting although the poll will not say so again.
     pub(super) accept_again: Vec<usize>,
     pub(super) keeper: KeeperCare,
     /// What `hotredis serve` was given: for a keeper that has to be started.
@@ -194,7 +194,7 @@ impl Generation {
             match event.source {
                 Source::Client(slot, tag) => self.client_ready(slot, tag, event),
                 Source::Listener(number) => {
-                    if !self.accept(number) && !self.accept_again.contains(&number) {
+                    if !self.accept_again.contains(&number) {
                         self.accept_again.push(number);
                     }
                 }
@@ -210,11 +210,6 @@ impl Generation {
         self.write_replies();
         self.executor.time_out_blocked();
         self.act();
-        for number in std::mem::take(&mut self.accept_again) {
-            if !self.accept(number) {
-                self.accept_again.push(number);
-            }
-        }
         if let Some(from) = self.inherited {
             self.adopt_sessions(from);
         }
@@ -222,6 +217,12 @@ impl Generation {
         self.words.tick(now * 1000);
         if now >= self.next_round_us || self.executor.pause_is_over() {
             self.round(now);
+        }
+        // Last, since nobody but this process knows of who is accepted until the tick's news are told.
+        for number in std::mem::take(&mut self.accept_again) {
+            if !self.accept(number) {
+                self.accept_again.push(number);
+            }
         }
         Ok(())
     }
