@@ -54,6 +54,9 @@ impl Keeper {
                 "generation {} serves: {new}, {} connections, frozen for {} us, {} ms in all",
                 result.generation, result.connections, result.freeze_us, result.total_ms
             ),
+            Some(reason) if self.lost.is_some() => {
+                error!("upgrade failed in phase {}: {reason}", result.phase);
+            }
             Some(reason) => error!(
                 "upgrade failed in phase {}: {reason}; generation {} serves on",
                 result.phase, self.serving.number
