@@ -1,6 +1,6 @@
 # The commands a person types. `make` alone lists them.
 #
-# Variables:  ARGS='--port 7000 ...'   passed on by run, demo, bench, bench-crash-cost, bars and fuzz
+# Variables:  ARGS='--port 7000 ...'   passed on by run, demo, bench, bench-crash-cost, bench-guard, bars and fuzz
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -10,7 +10,7 @@ ARGS ?=
 # Loads of thousands of connections: as many descriptors as the system lets a process have.
 LIMITS := ulimit -n "$$(ulimit -Hn)";
 
-.PHONY: help setup build run test lint fmt demo bench bench-crash-cost bars stepping fuzz miri build-pair deb
+.PHONY: help setup build run test lint fmt demo bench bench-crash-cost bench-guard bars stepping fuzz miri build-pair deb
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -54,8 +54,13 @@ bars: setup build-pair ## the bars: gap, freeze and latency of upgrades (ARGS='-
 bench: setup build ## CPU time, memory by type and stalls beside redis-server: tables, and target/bench/*.json
 	$(LIMITS) python3 scripts/bench.py $(ARGS)
 
-bench-crash-cost: setup ## what exactly-once costs, in instructions per request: the same work with and without it (some minutes)
+bench-crash-cost: ## what exactly-once costs, in instructions per request: the same work with and without it
+	@scripts/setup.sh valgrind
 	@scripts/crash-cost.sh $(ARGS)
+
+bench-guard: build ## instructions per GET, SET and upgrade, held to what they were (ARGS=--update keeps the new figures)
+	@scripts/setup.sh valgrind
+	@scripts/instructions.py guard $(ARGS)
 
 stepping: setup build ## kill the release build between any two instructions of commands of every kind (an hour or so)
 	$(LIMITS) HOTREDIS_STEPPING=all cargo test --release --package hotredis-tests --test stepping -- --nocapture --test-threads=1

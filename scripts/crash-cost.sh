@@ -5,8 +5,7 @@
 #     scripts/crash-cost.sh                   a table, and target/bench/crash-cost.json
 #     scripts/crash-cost.sh --only get,set    some commands; other arguments: --help
 #
-# It steps through every instruction, so it takes some minutes, but what else the machine does makes no difference to what
-# is counted. Exits 0 only if the bar of 5 % holds for each command.
+# Instructions are counted one by one (by callgrind), so what else the machine does makes no difference. Exits 0 only if the bar of 5 % holds for each command.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -26,5 +25,4 @@ build() {
 build without --features without-crash-safety
 # Last, so that nobody finds the other one where the release build is expected.
 build with
-cargo build --quiet --release --package hotredis-tests --bin hotredis-crash-cost
-exec "$target/release/hotredis-crash-cost" --with "$out/with" --without "$out/without" "$@"
+exec scripts/instructions.py crash-cost --with "$out/with" --without "$out/without" "$@"

@@ -65,6 +65,8 @@ if [ ! -x "$VENV/bin/python" ] && ! python3 -c 'import ensurepip, venv' 2>/dev/n
     packages+=(python3-venv)
 fi
 { command -v node && command -v npm; } >/dev/null || packages+=(nodejs npm)
+# Named by who needs more than the tests do: `setup.sh valgrind`.
+for program in "$@"; do command -v "$program" >/dev/null || packages+=("$program"); done
 if [ ${#packages[@]} -gt 0 ]; then install_packages "${packages[@]}"; fi
 
 found=$(redis-server --version | sed -n 's/.* v=\([^ ]*\) .*/\1/p')

@@ -1,15 +1,40 @@
 //! One file behind one mapping: creating, sealing, locking, backing and releasing ranges.
 
 use std::fs::{File, TryLockError};
+use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use memmap2::{MmapOptions, MmapRaw};
 use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 
 use crate::error::OpenError;
-use crate::layout::HEADER_SIZE;
+use crate::layout::{DEFAULT_RESERVE, HEADER_SIZE, HEAP, REGION};
+
+/// The address space that a new arena may have: [`DEFAULT_RESERVE`], or the half of it, or of that, that the
+/// system grants to a process (`ulimit -v`).
+///
+/// [`DEFAULT_RESERVE`]: crate::layout::DEFAULT_RESERVE
+pub fn reserve_granted() -> u64 {
+    let mut beyond = DEFAULT_RESERVE - HEAP;
+    while beyond > REGION && !is_granted(HEAP + beyond) {
+        beyond /= 2;
+    }
+    HEAP + beyond
+}
+
+fn is_granted(bytes: u64) -> bool {
+    let Some(length) = NonZeroUsize::new(bytes as usize) else { return true };
+    let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_NORESERVE;
+    // SAFETY: nothing is mapped over, and what is mapped cannot be accessed.
+    let Ok(place) = (unsafe { mmap_anonymous(None, length, ProtFlags::PROT_NONE, flags) }) else {
+        return false;
+    };
+    // SAFETY: just mapped, and nobody knows of it.
+    unsafe { munmap(place, length.get()) }.is_ok()
+}
 
 /// A mapped arena file. Unmapped and closed when dropped.
 pub struct Mapping {

@@ -183,8 +183,14 @@ fn make_arena(settings: &Settings) -> anyhow::Result<(Arena, bool)> {
         fingerprint: super::FINGERPRINT,
         grow_ahead: true,
         reopen: true,
-        ..Options::default()
+        reserve: shm::mapping::reserve_granted(),
     };
+    if options.reserve < shm::layout::DEFAULT_RESERVE {
+        let gib = (options.reserve - shm::layout::HEAP) >> 30;
+        warn!(
+            "the system grants a process little address space (ulimit -v): an arena made now holds {gib} GiB at most"
+        );
+    }
     let (arena, reopened) = Arena::create(&options).context("cannot make the arena")?;
     if reopened {
         info!("took up the arena that an earlier server left");
