@@ -155,30 +155,83 @@ const EMPTY: u16 = u16::MAX;
 /// No command's name is longer; longer words are refused unhashed.
 const LONGEST_NAME: usize = 32;
 
-/// Case is folded by setting bit 5 of every byte: exact enough for a hash, the comparison decides.
-const fn hash(name: &[u8]) -> usize {
-    let mut hash = name.len() as u64;
-    let mut i = 0;
-    while i < name.len() {
-        hash = (hash ^ (name[i] | 0x20) as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        hash ^= hash >> 32;
-        i += 1;
-    }
-    hash as usize & (SLOTS - 1)
+/// A name with its case folded, in two words that can be compared: its first and its last bytes, which are all
+/// of them up to 16.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Folded {
+    first: u64,
+    last: u64,
 }
 
-/// Ids of top-level commands by the hash of their names, with linear probing.
-static INDEX: [u16; SLOTS] = {
-    let mut index = [EMPTY; SLOTS];
+impl Folded {
+    /// Case is folded by setting bit 5 of every byte, which makes letters equal to themselves only.
+    #[inline(always)]
+    const fn of(name: &[u8]) -> Folded {
+        const CASE: u64 = 0x2020_2020_2020_2020;
+        let (first, last) = match (name.first_chunk::<8>(), name.last_chunk::<8>()) {
+            (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
+            _ => (Folded::short(name), 0),
+        };
+        Folded { first: first | CASE, last: last | CASE }
+    }
+
+    /// Fewer than 8 bytes in a word.
+    #[inline(always)]
+    const fn short(name: &[u8]) -> u64 {
+        if let (Some(first), Some(last)) = (name.first_chunk::<4>(), name.last_chunk::<4>()) {
+            return u32::from_le_bytes(*first) as u64 | (u32::from_le_bytes(*last) as u64) << 32;
+        }
+        match *name {
+            [] => 0,
+            [one] => one as u64,
+            [one, two] => one as u64 | (two as u64) << 8,
+            [one, two, three, ..] => one as u64 | (two as u64) << 8 | (three as u64) << 16,
+        }
+    }
+
+    #[inline(always)]
+    const fn slot(self) -> usize {
+        let mixed = self.first ^ self.last.rotate_left(29);
+        (mixed.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as usize & (SLOTS - 1)
+    }
+}
+
+/// A slot of the hash table.
+#[derive(Clone, Copy)]
+struct Row {
+    name: Folded,
+    /// Bytes of the name.
+    len: u8,
+    /// Whether the folded words do not tell all: then the names themselves are compared.
+    inexact: bool,
+    /// The command, or [`EMPTY`].
+    id: u16,
+}
+
+/// Whether a name is as its folded words say and nothing else is.
+const fn is_exact(name: &[u8]) -> bool {
+    let mut i = 0;
+    while i < name.len() && name[i].is_ascii_lowercase() {
+        i += 1;
+    }
+    i == name.len() && name.len() <= 16
+}
+
+/// Top-level commands by the hash of their names, with linear probing.
+static INDEX: [Row; SLOTS] = {
+    let mut index =
+        [Row { name: Folded { first: 0, last: 0 }, len: 0, inexact: false, id: EMPTY }; SLOTS];
     let mut id = 0;
     while id < TOP_LEVEL {
         let name = TABLE[id].spec.full_name.as_bytes();
         assert!(name.len() <= LONGEST_NAME, "raise LONGEST_NAME");
-        let mut slot = hash(name);
-        while index[slot] != EMPTY {
+        let folded = Folded::of(name);
+        let mut slot = folded.slot();
+        while index[slot].id != EMPTY {
             slot = (slot + 1) & (SLOTS - 1);
         }
-        index[slot] = id as u16;
+        let (len, inexact) = (name.len() as u8, !is_exact(name));
+        index[slot] = Row { name: folded, len, inexact, id: id as u16 };
         id += 1;
     }
     index
@@ -200,15 +253,23 @@ pub fn command(name: &[u8]) -> Option<&'static Command> {
     if name.len() > LONGEST_NAME {
         return None;
     }
-    let mut slot = hash(name);
-    while INDEX[slot] != EMPTY {
-        let candidate = &TABLE[usize::from(INDEX[slot])];
-        if candidate.spec.full_name.as_bytes().eq_ignore_ascii_case(name) {
-            return Some(candidate);
+    let folded = Folded::of(name);
+    let mut slot = folded.slot();
+    loop {
+        let row = &INDEX[slot];
+        if row.id == EMPTY {
+            return None;
+        }
+        if row.name == folded && usize::from(row.len) == name.len() {
+            let candidate = &TABLE[usize::from(row.id)];
+            let is_it =
+                !row.inexact || candidate.spec.full_name.as_bytes().eq_ignore_ascii_case(name);
+            if is_it {
+                return Some(candidate);
+            }
         }
         slot = (slot + 1) & (SLOTS - 1);
     }
-    None
 }
 
 /// A number for a full name that is the same in every build: what the arena notes as a session's
@@ -284,6 +345,22 @@ mod tests {
         assert!(matches!(lookup(b"nosuch", None), Lookup::UnknownCommand));
         assert!(matches!(lookup(b"", None), Lookup::UnknownCommand));
         assert!(matches!(lookup(&[b'g'; 100], None), Lookup::UnknownCommand));
+        // Names that fold to the words of others: 0x7f to those of `_`, 0x11 to those of `1`.
+        for name in [b"sort\x7fro".as_slice(), b"sort-ro", b"se", b"gett", b"GET ", b"hincrbyfloa"]
+        {
+            assert!(matches!(lookup(name, None), Lookup::UnknownCommand), "{name:?}");
+        }
+        for entry in all() {
+            for at in 0..entry.full_name.len() {
+                for byte in 0..=255u8 {
+                    let mut name = entry.full_name.as_bytes().to_vec();
+                    name[at] = byte;
+                    let found = command(&name).map(|found| found.full_name.as_bytes());
+                    let there = top_level().iter().map(|it| it.full_name.as_bytes());
+                    assert_eq!(found, there.into_iter().find(|it| it.eq_ignore_ascii_case(&name)));
+                }
+            }
+        }
         assert!(
             matches!(lookup(b"gEt", Some(b"x")), Lookup::Found(found) if found.full_name == "get")
         );

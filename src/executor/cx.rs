@@ -274,7 +274,7 @@ impl<'a> Cx<'a> {
     }
 
     /// [`peek`](Cx::peek) in another database.
-    #[inline]
+    #[inline(always)]
     pub fn peek_in<'k>(
         &mut self,
         database: Off<Database>,

@@ -11,7 +11,7 @@
 use shm::OutOfMemory;
 use shm::io::IoBuffer;
 
-use crate::proto::reply::Sink;
+use crate::proto::reply::{self, Sink};
 
 /// Bytes of the buffer that the table of segments takes.
 const TABLE: usize = 64 << 10;
@@ -188,5 +188,25 @@ impl Sink for Output {
         let end = self.len + bytes.len();
         self.buffer.bytes_mut()[self.len..end].copy_from_slice(bytes);
         self.len = end;
+    }
+
+    /// In one go for the short strings that most are.
+    #[inline(always)]
+    fn put_bulk(&mut self, bytes: &[u8]) {
+        let (len, room) = (bytes.len(), self.buffer.capacity() - self.len);
+        if self.muted || len >= 100 || len + 7 > room {
+            let mut line = [0; reply::HEADER];
+            let line = reply::header_line(&mut line, b'$', len as i64);
+            return self.put_all(&[line, bytes, b"\r\n"]);
+        }
+        let digits = [b'0' + (len / 10) as u8, b'0' + (len % 10) as u8];
+        let head = if len < 10 { 2 } else { 3 };
+        let whole = &mut self.buffer.bytes_mut()[self.len..][..head + len + 4];
+        whole[0] = b'$';
+        whole[1..head].copy_from_slice(&digits[3 - head..]);
+        whole[head..head + 2].copy_from_slice(b"\r\n");
+        whole[head + 2..head + 2 + len].copy_from_slice(bytes);
+        whole[head + 2 + len..].copy_from_slice(b"\r\n");
+        self.len += head + len + 4;
     }
 }

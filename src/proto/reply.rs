@@ -30,6 +30,14 @@ pub trait Sink {
             self.put(piece);
         }
     }
+
+    /// Appends a bulk string: its header, the bytes, the line's end.
+    #[inline]
+    fn put_bulk(&mut self, bytes: &[u8]) {
+        let mut line = [0; HEADER];
+        let line = header_line(&mut line, b'$', bytes.len() as i64);
+        self.put_all(&[line, bytes, CRLF]);
+    }
 }
 
 impl Sink for Vec<u8> {
@@ -56,6 +64,11 @@ impl<S: Sink + ?Sized> Sink for &mut S {
     #[inline]
     fn put_all(&mut self, pieces: &[&[u8]]) {
         (**self).put_all(pieces);
+    }
+
+    #[inline]
+    fn put_bulk(&mut self, bytes: &[u8]) {
+        (**self).put_bulk(bytes);
     }
 }
 
@@ -169,9 +182,7 @@ impl<'a, S: Sink + ?Sized> Reply<'a, S> {
     /// A bulk string of any bytes.
     #[inline]
     pub fn bulk(&mut self, bytes: &[u8]) {
-        let mut line = [0; HEADER];
-        let line = header_line(&mut line, b'$', bytes.len() as i64);
-        self.sink.put_all(&[line, bytes, CRLF]);
+        self.sink.put_bulk(bytes);
     }
 
     /// The header of a bulk string whose `len` bytes the caller puts in pieces with [`Self::raw`],
@@ -317,10 +328,10 @@ impl<'a, S: Sink + ?Sized> Reply<'a, S> {
 }
 
 /// Room for a type byte, an `i64` and the line end.
-const HEADER: usize = 1 + 20 + 2;
+pub(crate) const HEADER: usize = 1 + 20 + 2;
 
 #[inline]
-fn header_line(line: &mut [u8; HEADER], kind: u8, value: i64) -> &[u8] {
+pub(crate) fn header_line(line: &mut [u8; HEADER], kind: u8, value: i64) -> &[u8] {
     line[0] = kind;
     if (0..10).contains(&value) {
         line[1..4].copy_from_slice(&[b'0' + value as u8, b'\r', b'\n']);

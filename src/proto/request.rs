@@ -346,13 +346,11 @@ impl Decoder {
         let mut remaining = self.remaining;
         while remaining > 0 {
             if self.bulk == 0 {
-                let plain =
-                    if buf.get(pos) == Some(&b'$') { plain_length(buf, pos + 1) } else { None };
-                let (len, next) = match plain {
-                    Some(plain) => plain,
+                let (len, next) = match short_header(buf, pos) {
+                    Some(len) => (len, pos + 4),
                     None => {
                         (self.pos, self.remaining) = (pos as u64, remaining);
-                        self.bulk_header(buf)?
+                        self.longer_header(buf)?
                     }
                 };
                 if len < 0 || len > limits.max_bulk_len {
@@ -378,6 +376,16 @@ impl Decoder {
             remaining -= 1;
         }
         Ok(pos)
+    }
+
+    /// Reads the line `$<length>`, which starts at `pos`.
+    fn longer_header(&mut self, buf: &[u8]) -> Result<(i64, usize), Decoded> {
+        let pos = self.pos as usize;
+        let plain = if buf.get(pos) == Some(&b'$') { plain_length(buf, pos + 1) } else { None };
+        match plain {
+            Some(plain) => Ok(plain),
+            None => self.bulk_header(buf),
+        }
     }
 
     /// Reads the line `*<count>`, which starts at 0, by the book.
@@ -430,6 +438,15 @@ impl Decoder {
             _ => Line::Unfinished,
         }
     }
+}
+
+/// The length in a header of one digit, `$3` and its line's end, at `at`: that of most words.
+#[inline(always)]
+fn short_header(buf: &[u8], at: usize) -> Option<i64> {
+    let header = u32::from_le_bytes(*buf.get(at..)?.first_chunk::<4>()?);
+    let digit = (header >> 8 & 0xff).wrapping_sub(u32::from(b'0'));
+    let is_short = header & 0xffff_00ff == u32::from_le_bytes(*b"$\0\r\n") && digit <= 9;
+    is_short.then_some(i64::from(digit))
 }
 
 /// Reads the number at `at` if it is an ordinary one (1 to 9 digits, no leading zero, its CR and
