@@ -26,9 +26,14 @@ use crate::undo::State;
 pub struct View {
     base: NonNull<u8>,
     len: u64,
+    /// [`NEAR`] bytes less.
+    far: u64,
     /// The bytes behind `base` are shared with other processes.
     _not_sync: PhantomData<*mut u8>,
 }
+
+/// Ranges of so many bytes that begin so far from the arena's end lie within it. No arena is as small.
+const NEAR: u64 = layout::SPAN;
 
 // SAFETY: a view is an address and a length; which thread uses it does not matter.
 unsafe impl Send for View {}
@@ -50,11 +55,20 @@ impl View {
     /// The address of a range, after checking that it lies within the mapping.
     #[inline(always)]
     pub(crate) fn place(&self, start: u64, bytes: u64) -> *mut u8 {
-        if start > self.len || bytes > self.len - start {
-            outside(start, bytes);
+        // One comparison where the length is a constant, which does for all but the arena's end.
+        if bytes > NEAR || start > self.far {
+            self.place_exactly(start, bytes);
         }
         // SAFETY: just checked.
         unsafe { self.base().add(start as usize) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn place_exactly(&self, start: u64, bytes: u64) {
+        if start > self.len || bytes > self.len - start {
+            panic!("offset {start:#x} (+{bytes}) lies outside the arena: it is damaged")
+        }
     }
 
     /// The record at an offset.
@@ -137,12 +151,6 @@ impl View {
     }
 }
 
-#[cold]
-#[inline(never)]
-fn outside(start: u64, bytes: u64) -> ! {
-    panic!("offset {start:#x} (+{bytes}) lies outside the arena: it is damaged")
-}
-
 /// How to make an arena.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -189,6 +197,8 @@ pub struct Arena {
     pub(crate) rollbacks: Vec<(u64, u64)>,
     /// What the open transaction has logged already.
     pub(crate) logged: Logged,
+    /// Bytes in blocks in use, as the last commit left them.
+    pub(crate) used: u64,
     /// Which of the executor's buffers were taken.
     pub(crate) buffers_taken: [bool; 2],
     /// What is to fail on purpose.
@@ -311,7 +321,8 @@ impl Arena {
 
     fn wrap(mapping: Mapping) -> Arena {
         let base = NonNull::new(mapping.base()).expect("a mapping is never at address 0");
-        let view = View { base, len: mapping.len(), _not_sync: PhantomData };
+        let len = mapping.len();
+        let view = View { base, len, far: len - NEAR, _not_sync: PhantomData };
         Arena {
             view,
             mapping: Arc::new(mapping),
@@ -321,6 +332,7 @@ impl Arena {
             span_hint: 0,
             rollbacks: Vec::new(),
             logged: Logged::new(),
+            used: 0,
             buffers_taken: [false; 2],
             #[cfg(debug_assertions)]
             faults: Default::default(),
@@ -446,6 +458,7 @@ impl Arena {
     /// then nothing was changed.
     pub fn recover(&mut self) {
         (self.backed, self.span_hint) = (Areas::default(), 0);
+        self.used = self.used_at_commit();
         let word = self.log_state().load(Ordering::Relaxed);
         let state = State::decode(word);
         let mut refilled = Vec::new();
@@ -457,9 +470,10 @@ impl Arena {
         let clean = State { undo: 0, frees, ..state };
         self.log_state().store(clean.encode(), Ordering::Relaxed);
         crate::undo::order();
+        self.even_payloads(state.which);
         self.punch_again(&refilled);
         if state.freeing {
-            self.finish_frees();
+            self.finish_frees(clean, true);
         }
     }
 

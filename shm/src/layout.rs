@@ -4,9 +4,9 @@
 //! large has address space of its own and never moves.
 //!
 //! ```text
-//! 0          64 KiB                4 GiB                                8 GiB
-//! | header   | (unused)            | executor area                      | regions of 1 GiB ...
-//!                                  | undo | frees | input | output      | header span, spans of 64 KiB
+//! 0          64 KiB                1 GiB                           5 GiB     8 GiB
+//! | header   | (unused)            | executor area                 | (unused) | regions of 1 GiB ...
+//!                                  | undo | frees | input | output            | header span, spans of 64 KiB
 //! ```
 
 /// Size of a page of the system; the unit in which memory is backed.
@@ -14,8 +14,9 @@ pub const PAGE: u64 = 4096;
 /// Bytes at the start that the header owns; always backed.
 pub const HEADER_SIZE: u64 = 64 << 10;
 
-/// Start of the area of the (first) executor.
-pub const EXECUTOR: u64 = 4 << 30;
+/// Start of the area of the (first) executor. The log is first in it, below 2 GiB: so near to the arena's start an
+/// instruction can hold the distance.
+pub const EXECUTOR: u64 = 1 << 30;
 /// The undo log of the executor.
 pub const UNDO: u64 = EXECUTOR;
 /// Address space of the undo log.
@@ -46,5 +47,5 @@ pub const DEFAULT_RESERVE: u64 = HEAP + (1 << 40);
 /// Offsets are stored in 40 bits of 8-byte units where space is short.
 pub const MAX_RESERVE: u64 = 1 << 43;
 
-const _: () = assert!(OUTPUT + OUTPUT_SIZE == HEAP);
+const _: () = assert!(OUTPUT + OUTPUT_SIZE <= HEAP && UNDO + UNDO_SIZE <= 2 << 30);
 const _: () = assert!(DEFAULT_RESERVE <= MAX_RESERVE);

@@ -9,7 +9,7 @@
 //! | [`off`], [`record`] | typed offsets, and the fixed records they lead to |
 //! | [`header`] | the first page: identity, fingerprint, the words that processes share |
 //! | [`arena`] | creating, opening and reading an arena; the executor's handle |
-//! | [`undo`], [`tx`], `logged` | the undo log, and transactions: all of a command's writes or none |
+//! | [`undo`], [`tx`], `logged`, `freeing` | the undo log, and transactions: all of a command's writes or none |
 //! | [`alloc`] | size classes, spans, regions; its metadata is changed through transactions too |
 //! | [`grow`] | the thread that allocates memory ahead of need |
 //! | [`table`], [`tree`], [`blob`] | containers: a hash table that grows without a stall, an ordered tree with ranks, byte strings of any size |
@@ -38,6 +38,7 @@ pub mod deque;
 pub mod error;
 #[cfg(debug_assertions)]
 pub mod fault;
+mod freeing;
 pub mod grow;
 pub mod header;
 pub mod intset;

@@ -15,9 +15,9 @@ pub(crate) struct Logged {
     /// Changes whenever what was logged does not suffice any more: with each transaction, and with each
     /// point to which it may be taken back, or was.
     epoch: Cell<u64>,
-    /// The large block that was allocated last in this epoch, from where to where: a rollback takes it
-    /// back as a whole, so its content needs no log. Empty if there is none.
-    own: Cell<(u64, u64)>,
+    /// The large block that was allocated last, from where to where, with the epoch: a rollback takes it
+    /// back as a whole, so its content needs no log.
+    own: Cell<(u64, u64, u64)>,
 }
 
 const PLACES: usize = 128;
@@ -27,7 +27,7 @@ impl Logged {
     pub const MOST: usize = 15;
 
     pub fn new() -> Logged {
-        Logged { places: [(0, 0); PLACES], epoch: Cell::new(1), own: Cell::new((0, 0)) }
+        Logged { places: [(0, 0); PLACES], epoch: Cell::new(1), own: Cell::new((0, 0, 0)) }
     }
 
     /// Makes all that was logged so far count as not logged.
@@ -37,19 +37,18 @@ impl Logged {
             return;
         }
         self.epoch.set(self.epoch.get() + 1);
-        self.own.set((0, 0));
     }
 
     /// Notes that a large block was allocated.
     pub fn own(&self, start: u64, bytes: u64) {
-        self.own.set((start, start + bytes));
+        self.own.set((start, start + bytes, self.epoch.get()));
     }
 
     /// Whether bytes lie in a block that was allocated in this epoch, as far as is known.
     #[inline(always)]
     pub fn is_own(&self, start: u64, bytes: u64) -> bool {
-        let (from, to) = self.own.get();
-        from <= start && start + bytes <= to
+        let (from, to, epoch) = self.own.get();
+        from <= start && start + bytes <= to && epoch == self.epoch.get()
     }
 
     /// Notes that a place of at most [`MOST`](Logged::MOST) bytes is being logged; false if it was

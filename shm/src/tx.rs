@@ -1,10 +1,12 @@
 //! Transactions: all of a command's writes to the arena, or none.
 
+mod moving;
+
 use std::ops::Deref;
 use std::sync::atomic::Ordering;
 
 use crate::CRASH_SAFE;
-use crate::arena::{Areas, Arena, View};
+use crate::arena::{Arena, View};
 use crate::error::OutOfMemory;
 #[cfg(debug_assertions)]
 use crate::fault::Fault;
@@ -13,7 +15,7 @@ use crate::layout;
 use crate::logged::Logged;
 use crate::off::Off;
 use crate::record::{Record, Slot};
-use crate::undo::{self, MAX_ENTRY, Payload, State, order};
+use crate::undo::{self, FREEING, MAX_ENTRY, Payload, State, WHICH, order};
 
 /// An open transaction. Dropped without [`commit`](Tx::commit), it is rolled back.
 ///
@@ -21,9 +23,12 @@ use crate::undo::{self, MAX_ENTRY, Payload, State, order};
 /// nothing read can be held across a write.
 pub struct Tx<'a> {
     arena: &'a mut Arena,
-    which: bool,
+    /// The log's state word, but for the length of the log.
+    word: u64,
+    /// Words of the log.
     undo: u64,
-    frees: u64,
+    /// Bytes in use at the commit.
+    used: u64,
 }
 
 /// A block that this transaction allocated: until the commit nothing leads to it, so its content is
@@ -48,11 +53,19 @@ impl<T> Fresh<T> {
     }
 }
 
+/// Whether the compiler knows the length of a range: then it copies that without a call.
+#[derive(Clone, Copy)]
+struct Fixed(bool);
+
+/// Where the last word of a page begins in it.
+const LAST_WORD: u64 = layout::PAGE - size_of::<u64>() as u64;
+
 /// A point of a transaction to which it can be taken back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Savepoint {
     undo: u64,
     frees: u64,
+    used: u64,
     serial: u64,
     /// How often the transaction had been taken back before.
     rollbacks: usize,
@@ -70,15 +83,27 @@ impl<'a> Tx<'a> {
     #[inline]
     pub(crate) fn begin(arena: &'a mut Arena) -> Tx<'a> {
         let word = if CRASH_SAFE { arena.log_state().load(Ordering::Relaxed) } else { 0 };
-        let state = State::decode(word);
-        assert!(
-            !state.freeing && state.undo == 0 && state.frees == 0,
-            "the arena holds an unfinished transaction: recover it first"
-        );
+        assert!(word & !WHICH == 0, "the arena holds an unfinished transaction: recover it first");
         arena.serial += 1;
         arena.rollbacks.clear();
         arena.logged.forget();
-        Tx { arena, which: state.which, undo: 0, frees: 0 }
+        let used = arena.used;
+        Tx { arena, word, undo: 0, used }
+    }
+
+    #[inline(always)]
+    fn which(&self) -> bool {
+        State::decode(self.word).which
+    }
+
+    /// Entries of the list of frees.
+    #[inline(always)]
+    fn frees(&self) -> u64 {
+        State::decode(self.word).frees
+    }
+
+    fn set_frees(&mut self, frees: u64) {
+        self.word = State { freeing: false, which: self.which(), frees, undo: 0 }.encode();
     }
 
     /// The arena, for its allocator.
@@ -92,34 +117,17 @@ impl<'a> Tx<'a> {
         if !CRASH_SAFE {
             return;
         }
-        let state = State { freeing: false, which: self.which, frees: self.frees, undo: self.undo };
-        self.arena.log_state().store(state.encode(), Ordering::Relaxed);
+        self.arena.log_state().store(self.word | self.undo, Ordering::Relaxed);
         order();
     }
 
-    /// [`log`](Tx::log), unless the place was logged already since the last point to which the
-    /// transaction may be taken back.
-    #[inline(always)]
-    fn log_once(&mut self, start: u64, bytes: usize) -> Result<*mut u8, OutOfMemory> {
-        // Words of the log; a transaction with fewer has nothing to gain.
-        const LONG: u64 = 512;
-        if !CRASH_SAFE {
-            return self.log(start, bytes);
-        }
-        if self.undo < LONG || bytes > Logged::MOST || self.arena.logged.is_first(start, bytes) {
-            let place = self.log(start, bytes);
-            if place.is_err() {
-                // It may be noted as logged, which it is not.
-                self.arena.logged.forget();
-            }
-            return place;
-        }
-        Ok(self.arena.place(start, bytes as u64))
-    }
+    /// Words of the log up to which a transaction is short: so much is always backed, and to look whether
+    /// something stands there already would cost more than it saves.
+    const SHORT: u64 = 512;
 
-    /// Logs the old content of a range, before it is changed.
+    /// Logs the old content of a range, before it is changed, and gives its place.
     #[inline(always)]
-    fn log(&mut self, start: u64, bytes: usize) -> Result<*mut u8, OutOfMemory> {
+    fn log(&mut self, start: u64, bytes: usize, fixed: Fixed) -> Result<*mut u8, OutOfMemory> {
         #[cfg(debug_assertions)]
         self.arena.faults.meet(Fault::Step)?;
         let place = self.arena.place(start, bytes as u64);
@@ -127,46 +135,73 @@ impl<'a> Tx<'a> {
             start + bytes as u64 <= layout::EXECUTOR || start >= layout::HEAP,
             "a transaction wrote to the executor's area"
         );
-        if !CRASH_SAFE {
-            return Ok(place);
+        if CRASH_SAFE {
+            let words = 1 + (bytes as u64).div_ceil(8);
+            if self.undo + words > Self::SHORT {
+                self.log_more(start, bytes, place)?;
+            } else {
+                self.append(start, bytes, fixed, place);
+            }
         }
-        let words = 1 + (bytes as u64).div_ceil(8);
-        if (self.undo + words) * 8 > self.arena.backed.undo {
-            self.grow_log(words)?;
+        Ok(place)
+    }
+
+    /// [`log`](Tx::log) in a long transaction: nothing if the place was logged already since the last point
+    /// to which the transaction may be taken back.
+    #[cold]
+    #[inline(never)]
+    fn log_more(&mut self, start: u64, bytes: usize, place: *mut u8) -> Result<(), OutOfMemory> {
+        if bytes <= Logged::MOST && !self.arena.logged.is_first(start, bytes) {
+            return Ok(());
         }
-        // SAFETY: the log is backed up to the words just checked, nothing else lies there, and it
-        // does not overlap `place` (which is below or beyond the executor's area).
+        let end = self.undo + 1 + (bytes as u64).div_ceil(8);
+        if end * 8 > self.arena.backed.undo {
+            let want = (end * 8).next_multiple_of(1 << 20);
+            if want > layout::UNDO_SIZE || self.arena.back_area(layout::UNDO, want).is_err() {
+                // The place may be noted as logged, which it is not.
+                self.arena.logged.forget();
+                return Err(OutOfMemory);
+            }
+            self.arena.backed.undo = want;
+        }
+        self.append(start, bytes, Fixed(false), place);
+        Ok(())
+    }
+
+    /// Appends an entry to the log, which is backed so far. Most whose length is not [`Fixed`] are of some
+    /// bytes, for which a call of `memcpy` is long: they are logged as the word that begins there, of which a rollback takes what is
+    /// needed. What lies beyond a page may not be backed, so the word has to be in one.
+    #[inline(always)]
+    fn append(&mut self, start: u64, bytes: usize, fixed: Fixed, place: *mut u8) {
+        // All that is read stands before what is written: the compiler has to suppose that a write to the
+        // arena changes anything.
+        let (base, state) = (self.arena.base(), self.arena.log_state());
+        let at = self.undo;
+        let end = at + 1 + (bytes as u64).div_ceil(8);
+        let word = self.word | end;
+        let as_word = bytes == 8 || bytes < 8 && !fixed.0 && start % layout::PAGE <= LAST_WORD;
+        // SAFETY: the log is backed up to these words, nothing else lies there, and it does not
+        // overlap `place` (which is below or beyond the executor's area). A word is read if the
+        // range is one, or lies in a page of the mapping with the bytes behind it.
         unsafe {
-            let head = self.arena.base().add((layout::UNDO + self.undo * 8) as usize).cast::<u64>();
+            let head = base.add((layout::UNDO + at * 8) as usize).cast::<u64>();
             head.write(undo::entry(start, bytes));
-            if bytes == 8 {
+            if as_word {
                 head.add(1).write(place.cast::<u64>().read_unaligned());
             } else {
                 std::ptr::copy_nonoverlapping(place, head.add(1).cast(), bytes);
             }
         }
         order();
-        self.undo += words;
-        self.publish();
-        Ok(place)
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn grow_log(&mut self, words: u64) -> Result<(), OutOfMemory> {
-        let want = ((self.undo + words) * 8).next_multiple_of(1 << 20);
-        if want > layout::UNDO_SIZE {
-            return Err(OutOfMemory);
-        }
-        self.arena.back_area(layout::UNDO, want)?;
-        self.arena.backed.undo = want;
-        Ok(())
+        state.store(word, Ordering::Relaxed);
+        order();
+        self.undo = end;
     }
 
     /// Changes a slot, logging its old content.
     #[inline(always)]
     pub fn set<T: Record>(&mut self, off: Off<Slot<T>>, value: T) -> Result<(), OutOfMemory> {
-        let place = self.log_once(off.raw(), size_of::<T>())?;
+        let place = self.log(off.raw(), size_of::<T>(), Fixed(true))?;
         // SAFETY: within the mapping (checked by `log`), alignment 1, no reference into the arena
         // is alive because `self` is borrowed mutably.
         unsafe { place.cast::<T>().write_unaligned(value) };
@@ -175,15 +210,26 @@ impl<'a> Tx<'a> {
     }
 
     /// Changes bytes in place, logging their old content.
+    #[inline(always)]
     pub fn write(&mut self, off: Off<u8>, bytes: &[u8]) -> Result<(), OutOfMemory> {
-        let mut at = off.raw();
+        if bytes.len().wrapping_sub(1) >= MAX_ENTRY {
+            return self.write_in_parts(off, bytes);
+        }
+        let place = self.log(off.raw(), bytes.len(), Fixed(false))?;
+        // SAFETY: as in `set`; `bytes` cannot overlap the place because a slice of the arena would
+        // borrow `self`.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), place, bytes.len()) };
+        order();
+        Ok(())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn write_in_parts(&mut self, off: Off<u8>, bytes: &[u8]) -> Result<(), OutOfMemory> {
+        let mut at = off;
         for part in bytes.chunks(MAX_ENTRY) {
-            let place = self.log(at, part.len())?;
-            // SAFETY: as in `set`; `bytes` cannot overlap the place because a slice of the arena
-            // would borrow `self`.
-            unsafe { std::ptr::copy_nonoverlapping(part.as_ptr(), place, part.len()) };
-            order();
-            at += part.len() as u64;
+            self.write(at, part)?;
+            at = at.byte_add(part.len() as u64);
         }
         Ok(())
     }
@@ -194,7 +240,7 @@ impl<'a> Tx<'a> {
         let mut left = length;
         while left > 0 {
             let part = left.min(MAX_ENTRY);
-            let place = self.log(at, part)?;
+            let place = self.log(at, part, Fixed(false))?;
             // SAFETY: as in `set`.
             unsafe { std::ptr::write_bytes(place, value, part) };
             order();
@@ -223,72 +269,10 @@ impl<'a> Tx<'a> {
         order();
     }
 
-    /// Moves `length` bytes, logging what is overwritten. The ranges may overlap.
-    pub fn shift(&mut self, from: Off<u8>, to: Off<u8>, length: usize) -> Result<(), OutOfMemory> {
-        self.log_all(to.raw(), length)?;
-        self.move_logged(from, to, length);
-        Ok(())
-    }
-
-    /// Replaces `removed` bytes at `at` of a byte string in place, which begins at `string` and is
-    /// `length` bytes long, by others; what stands behind them moves. The caller has seen to it that
-    /// there is room, and notes the new length.
-    ///
-    /// What the string loses is logged, what it gains is not, like [`write_unreachable`]: bytes behind
-    /// its length must be nobody's.
-    ///
-    /// [`write_unreachable`]: Tx::write_unreachable
-    ///
-    /// # Panics
-    ///
-    /// If the bytes to be replaced do not lie within the string.
-    pub fn splice(
-        &mut self,
-        string: Off<u8>,
-        length: usize,
-        at: usize,
-        removed: usize,
-        bytes: &[u8],
-    ) -> Result<(), OutOfMemory> {
-        assert!(at <= length && removed <= length - at, "a splice outside of its string");
-        let place = string.byte_add::<u8>(at as u64);
-        let behind = length - at - removed;
-        if bytes.len() == removed {
-            self.log_all(place.raw(), removed)?;
-        } else {
-            self.log_all(place.raw(), length - at)?;
-            let from = place.byte_add(removed as u64);
-            self.move_logged(from, place.byte_add(bytes.len() as u64), behind);
-        }
-        self.write_unreachable(place, bytes);
-        Ok(())
-    }
-
     /// Whether bytes of a large block are known to need no log: the block was allocated by this
     /// transaction, after the last point to which it may be taken back.
     pub fn needs_no_log(&self, off: Off<u8>, length: usize) -> bool {
         self.arena.logged.is_own(off.raw(), length as u64)
-    }
-
-    /// Logs the old content of a range of any length.
-    fn log_all(&mut self, start: u64, length: usize) -> Result<(), OutOfMemory> {
-        if !CRASH_SAFE || self.arena.logged.is_own(start, length as u64) {
-            return Ok(());
-        }
-        for at in (0..length).step_by(MAX_ENTRY) {
-            self.log(start + at as u64, MAX_ENTRY.min(length - at))?;
-        }
-        Ok(())
-    }
-
-    /// Moves bytes over others that are logged, or nobody's.
-    fn move_logged(&mut self, from: Off<u8>, to: Off<u8>, length: usize) {
-        let source = self.arena.place(from.raw(), length as u64);
-        let target = self.arena.place(to.raw(), length as u64);
-        // SAFETY: both within the mapping; `copy` allows them to overlap, and no reference into the
-        // arena is alive because `self` is borrowed mutably.
-        unsafe { std::ptr::copy(source, target, length) };
-        order();
     }
 
     /// Changes a hint, without a log.
@@ -309,6 +293,7 @@ impl<'a> Tx<'a> {
         #[cfg(debug_assertions)]
         self.arena.faults.meet(Fault::Allocations)?;
         let (off, size) = crate::alloc::allocate(self, size)?;
+        self.used += crate::alloc::taken_with(size);
         if size >= layout::SPAN / 2 {
             self.arena.logged.own(off.raw(), size);
         }
@@ -330,19 +315,21 @@ impl<'a> Tx<'a> {
     #[inline]
     pub fn free<T>(&mut self, block: Off<T>) -> Result<(), OutOfMemory> {
         // After the commit nobody could take the command back any more.
-        crate::alloc::assert_in_use(self, block.raw());
+        let bytes = crate::alloc::taken_by(self, block.raw());
         #[cfg(debug_assertions)]
         self.arena.faults.meet(Fault::Step)?;
-        if (self.frees + 1) * 8 > self.arena.backed.frees {
+        let frees = self.frees();
+        if (frees + 1) * 8 > self.arena.backed.frees {
             self.grow_frees()?;
         }
         // SAFETY: the list is backed up to this entry and nothing else lies there.
         unsafe {
             let list = self.arena.base().add(layout::FREES as usize).cast::<u64>();
-            list.add(self.frees as usize).write(block.raw());
+            list.add(frees as usize).write(block.raw());
         }
         order();
-        self.frees += 1;
+        self.set_frees(frees + 1);
+        self.used = self.used.wrapping_sub(bytes);
         self.publish();
         Ok(())
     }
@@ -350,7 +337,7 @@ impl<'a> Tx<'a> {
     #[cold]
     #[inline(never)]
     fn grow_frees(&mut self) -> Result<(), OutOfMemory> {
-        let want = ((self.frees + 1) * 8).next_multiple_of(1 << 16);
+        let want = ((self.frees() + 1) * 8).next_multiple_of(1 << 16);
         if want > layout::FREES_SIZE {
             return Err(OutOfMemory);
         }
@@ -409,9 +396,11 @@ impl<'a> Tx<'a> {
     /// The present point of the transaction.
     #[inline]
     pub fn savepoint(&self) -> Savepoint {
-        self.arena.logged.forget();
+        if self.undo > 0 {
+            self.arena.logged.forget();
+        }
         let (serial, rollbacks) = (self.arena.serial, self.arena.rollbacks.len());
-        Savepoint { undo: self.undo, frees: self.frees, serial, rollbacks }
+        Savepoint { undo: self.undo, frees: self.frees(), used: self.used, serial, rollbacks }
     }
 
     /// Takes back everything since the savepoint.
@@ -429,6 +418,7 @@ impl<'a> Tx<'a> {
         );
         self.arena.rollbacks.push((point.undo, point.frees));
         self.take_back(point.undo, point.frees);
+        self.used = point.used;
     }
 
     fn take_back(&mut self, undo: u64, frees: u64) {
@@ -439,7 +429,7 @@ impl<'a> Tx<'a> {
             order();
         }
         self.undo = undo;
-        self.frees = frees;
+        self.set_frees(frees);
         self.publish();
         self.arena.punch_again(&restored);
     }
@@ -447,7 +437,7 @@ impl<'a> Tx<'a> {
     /// Whether anything was changed or freed yet.
     #[inline]
     pub fn is_clean(&self) -> bool {
-        self.undo == 0 && self.frees == 0
+        self.undo == 0 && self.frees() == 0
     }
 
     /// Bytes of the undo log that this transaction takes so far.
@@ -459,132 +449,62 @@ impl<'a> Tx<'a> {
     pub fn rollback_all(&mut self) {
         self.arena.rollbacks.push((0, 0));
         self.take_back(0, 0);
+        self.used = self.arena.used;
     }
 
     /// Makes the transaction's writes final, and `payload` the current one, with one store; then
     /// frees what it freed.
     #[inline]
     pub fn commit(self, payload: &Payload) {
-        let this = std::mem::ManuallyDrop::new(self);
-        let which = !this.which;
-        let frees = this.frees;
+        let which = !self.which();
         if CRASH_SAFE {
-            this.arena.write_payload(which, payload);
-            order();
+            self.arena.write_payload(which, payload);
         }
-        // Without crash safety the word is no more than how `finish_frees` is told.
-        if CRASH_SAFE || frees > 0 {
-            let state = State { freeing: frees > 0, which, frees, undo: 0 };
-            this.arena.log_state().store(state.encode(), Ordering::Relaxed);
+        let arena = self.finish();
+        if CRASH_SAFE {
+            arena.even_payloads(which);
             order();
-        }
-        if frees > 0 {
-            // SAFETY: `this` is never used or dropped again, so the borrow is moved out once.
-            let arena: &mut Arena = unsafe { std::ptr::read(&this.arena) };
-            arena.finish_frees();
         }
     }
+
+    /// [`commit`](Tx::commit) with a payload of which only the first word is new.
+    #[inline(always)]
+    pub fn commit_first(self, first: u64) {
+        if CRASH_SAFE {
+            self.arena.write_first(!self.which(), first);
+        }
+        self.finish();
+    }
+
+    /// Makes the payload that is not current the current one, and all writes final; then frees.
+    #[inline(always)]
+    fn finish(self) -> &'a mut Arena {
+        let this = std::mem::ManuallyDrop::new(self);
+        // SAFETY: `this` is never used for its arena or dropped again, so the borrow is moved out once.
+        let arena: &mut Arena = unsafe { std::ptr::read(&this.arena) };
+        let word = this.word ^ WHICH;
+        let freeing = word & !WHICH != 0;
+        arena.used = this.used;
+        if CRASH_SAFE {
+            arena.write_used(!this.which(), this.used);
+            order();
+            let phase = if freeing { FREEING } else { 0 };
+            arena.log_state().store(word | phase, Ordering::Relaxed);
+            order();
+        } else {
+            arena.write_used(false, this.used);
+        }
+        if freeing {
+            arena.finish_frees(State::decode(word), false);
+        }
+        arena
+    }
 }
+
+const _: () = assert!(Tx::SHORT * 8 <= Arena::LOG_FLOOR);
 
 impl Drop for Tx<'_> {
     fn drop(&mut self) {
         self.take_back(0, 0);
-    }
-}
-
-impl Arena {
-    /// Works off the list of frees of a committed transaction, from its end, in small batches that
-    /// are transactions of their own.
-    pub(crate) fn finish_frees(&mut self) {
-        const BATCH: u64 = 8;
-        let state = State::decode(self.log_state().load(Ordering::Relaxed));
-        let which = state.which;
-        let mut left = state.frees;
-        while left > 0 {
-            let batch = left.min(BATCH);
-            let mut step = FreeStep { arena: self, which, undo: 0, left };
-            for i in (left - batch..left).rev() {
-                // SAFETY: the list was written by the transaction up to `left` entries.
-                let block = unsafe {
-                    step.arena
-                        .base()
-                        .add(layout::FREES as usize)
-                        .cast::<u64>()
-                        .add(i as usize)
-                        .read()
-                };
-                crate::alloc::release(&mut step, block);
-            }
-            left -= batch;
-            let state = State { freeing: left > 0, which, frees: left, undo: 0 };
-            self.log_state().store(state.encode(), Ordering::Relaxed);
-            order();
-        }
-    }
-}
-
-/// The little transaction in which a batch of blocks is freed: it only changes slots, a bounded
-/// number of them, in a log that is always backed far enough.
-pub(crate) struct FreeStep<'a> {
-    pub arena: &'a mut Arena,
-    which: bool,
-    undo: u64,
-    left: u64,
-}
-
-impl FreeStep<'_> {
-    /// Changes a slot, logging its old content.
-    #[inline(always)]
-    pub fn set<T: Record>(&mut self, off: Off<Slot<T>>, value: T) {
-        const { assert!(size_of::<T>() <= 8) };
-        let place = self.arena.place(off.raw(), size_of::<T>() as u64);
-        if !CRASH_SAFE {
-            // SAFETY: as in `Tx::set`.
-            unsafe { place.cast::<T>().write_unaligned(value) };
-            return;
-        }
-        assert!((self.undo + 2) * 8 <= Arena::LOG_FLOOR, "a batch of frees outgrew the log");
-        // SAFETY: as in `Tx::log` and `Tx::set`; the log's first `LOG_FLOOR` bytes are always
-        // backed.
-        unsafe {
-            let at = (layout::UNDO + self.undo * 8) as usize;
-            let head = self.arena.base().add(at).cast::<u64>();
-            head.write(undo::entry(off.raw(), size_of::<T>()));
-            std::ptr::copy_nonoverlapping(place, head.add(1).cast(), size_of::<T>());
-            order();
-            self.undo += 2;
-            let state =
-                State { freeing: true, which: self.which, frees: self.left, undo: self.undo };
-            self.arena.log_state().store(state.encode(), Ordering::Relaxed);
-            order();
-            place.cast::<T>().write_unaligned(value);
-            order();
-        }
-    }
-}
-
-impl Arena {
-    /// Bytes of the log that are backed when the arena is created and never given back.
-    pub(crate) const LOG_FLOOR: u64 = 64 << 10;
-    /// Bytes of the log and of the list of frees that stay backed between transactions.
-    const LOG_KEPT: u64 = 1 << 20;
-
-    /// Gives back memory of a log that one transaction made large, at most `limit` bytes. False if there
-    /// is nothing to give back.
-    pub fn trim_log(&mut self, limit: u64) -> bool {
-        for (area, start) in [layout::UNDO, layout::FREES].into_iter().enumerate() {
-            let Areas { undo, frees, unknown } = &mut self.backed;
-            let backed = if area == 0 { undo } else { frees };
-            let end = unknown[area].max(*backed);
-            if end <= Self::LOG_KEPT {
-                continue;
-            }
-            let kept = end.saturating_sub(limit).max(Self::LOG_KEPT);
-            (*backed, unknown[area]) = ((*backed).min(kept), kept);
-            // Should the system refuse, the memory stays: harmless.
-            let _ = self.mapping().punch(start + kept, end - kept);
-            return true;
-        }
-        false
     }
 }

@@ -16,7 +16,7 @@
 //! *freeing*: each (small batch of) free is a little transaction with the same log, whose commit is
 //! the store that shortens the list. A death amid it takes back the unfinished batch and goes on.
 //!
-//! A log entry is one word, `offset << 20 | bytes`, then the old bytes, padded to whole words.
+//! A log entry is one word, `bytes << 44 | offset`, then the old bytes, padded to whole words.
 //! Recovery reads entries forwards and applies them backwards, because a place may be logged twice.
 //!
 //! Only the compiler could reorder the stores to harm: a process that dies has executed its stores
@@ -31,7 +31,8 @@ use crate::layout;
 use crate::record;
 use crate::record::U64;
 
-/// What a commit publishes beside the transaction's writes: the user's own few words.
+/// What a commit publishes beside the transaction's writes: the user's own few words. The first may be
+/// changed alone, which costs less.
 pub type Payload = [u64; 4];
 
 record! {
@@ -39,8 +40,23 @@ record! {
     pub struct LogHeader {
         /// The state word; accessed as an atomic only.
         state: U64,
-        /// Two payload records, in turn; accessed through raw places only.
-        payloads: [[U64; 4]; 2],
+        /// Unused.
+        reserved: [u8; 56],
+        /// Two, in turn, whose payloads differ in their first words only but amid a commit; accessed through
+        /// raw places only.
+        commits: [Commit; 2],
+    }
+}
+
+record! {
+    /// What a commit publishes. So long that the state word's bit leads to it by a shift.
+    pub struct Commit {
+        /// The user's.
+        payload: [U64; 4],
+        /// Bytes in blocks in use.
+        used: U64,
+        /// Unused.
+        reserved: [u8; 24],
     }
 }
 
@@ -63,12 +79,22 @@ pub(crate) struct State {
 
 const FIELD: u64 = (1 << 31) - 1;
 
+/// The state word's bit that names the current payload.
+pub(crate) const WHICH: u64 = 1 << 62;
+/// The state word's bit for the phase *freeing*.
+pub(crate) const FREEING: u64 = 1 << 63;
+const _: () = assert!(WHICH == State { which: true, ..State::CLEAN }.encode());
+const _: () = assert!(FREEING == State { freeing: true, ..State::CLEAN }.encode());
+
 impl State {
+    pub const CLEAN: State = State { freeing: false, which: false, frees: 0, undo: 0 };
+
     #[inline(always)]
-    pub fn encode(self) -> u64 {
+    pub const fn encode(self) -> u64 {
         (self.freeing as u64) << 63 | (self.which as u64) << 62 | self.frees << 31 | self.undo
     }
 
+    #[inline(always)]
     pub fn decode(word: u64) -> State {
         State {
             freeing: word >> 63 != 0,
@@ -84,9 +110,14 @@ const _: () = assert!(layout::UNDO_SIZE / 8 <= FIELD && layout::FREES_SIZE / 8 <
 /// Largest number of bytes in one entry; longer ranges take several.
 pub(crate) const MAX_ENTRY: usize = (1 << 20) - 8;
 
+/// Bits of an entry's first word that are the offset.
+const OFFSET_BITS: u32 = 44;
+const OFFSET_MASK: u64 = (1 << OFFSET_BITS) - 1;
+const _: () = assert!(layout::MAX_RESERVE <= OFFSET_MASK && MAX_ENTRY < 1 << (64 - OFFSET_BITS));
+
 #[inline(always)]
 pub(crate) fn entry(offset: u64, bytes: usize) -> u64 {
-    offset << 20 | bytes as u64
+    (bytes as u64) << OFFSET_BITS | offset
 }
 
 impl Arena {
@@ -108,8 +139,8 @@ impl View {
     #[inline(always)]
     fn payload_place(&self, which: bool) -> *mut Payload {
         let at = header::LOG.raw() as usize
-            + std::mem::offset_of!(LogHeader, payloads)
-            + which as usize * size_of::<Payload>();
+            + std::mem::offset_of!(LogHeader, commits)
+            + which as usize * size_of::<Commit>();
         // SAFETY: inside the header page.
         unsafe { self.base().add(at).cast() }
     }
@@ -126,6 +157,45 @@ impl View {
     pub(crate) fn write_payload(&self, which: bool, payload: &Payload) {
         // SAFETY: as above; called by the owner only, for the record that is not current.
         unsafe { self.payload_place(which).write(*payload) }
+    }
+
+    /// Writes the first word of the payload that is not current.
+    #[inline(always)]
+    pub(crate) fn write_first(&self, which: bool, first: u64) {
+        // SAFETY: as above.
+        unsafe { self.payload_place(which).cast::<u64>().write(first) }
+    }
+
+    /// Makes the payload that is not current agree with the current one but for the first word.
+    #[inline(always)]
+    pub(crate) fn even_payloads(&self, current: bool) {
+        // SAFETY: as above.
+        unsafe {
+            let [_, others @ ..] = self.payload_place(current).read();
+            self.payload_place(!current).cast::<u64>().add(1).cast::<[u64; 3]>().write(others);
+        }
+    }
+
+    /// Where the bytes in use are noted beside a payload.
+    #[inline(always)]
+    fn used_place(&self, which: bool) -> *mut u64 {
+        // SAFETY: inside the same record.
+        unsafe { self.payload_place(which).byte_add(std::mem::offset_of!(Commit, used)).cast() }
+    }
+
+    /// Bytes in blocks in use, as the last commit left them.
+    #[inline]
+    pub(crate) fn used_at_commit(&self) -> u64 {
+        let state = State::decode(self.log_state().load(Ordering::Relaxed));
+        // SAFETY: as in `payload`.
+        unsafe { self.used_place(state.which).read() }
+    }
+
+    /// Notes the bytes in use for the payload that is not current.
+    #[inline(always)]
+    pub(crate) fn write_used(&self, which: bool, used: u64) {
+        // SAFETY: as in `write_payload`.
+        unsafe { self.used_place(which).write(used) }
     }
 
     /// The entries of a stretch of the log, by the words at which they begin; an error says what is
@@ -159,7 +229,7 @@ impl View {
         // and what nobody wrote reads as zeros.
         let head =
             unsafe { self.base().add((layout::UNDO + word * 8) as usize).cast::<u64>().read() };
-        (head >> 20, (head & 0xf_ffff) as usize)
+        (head & OFFSET_MASK, (head >> OFFSET_BITS) as usize)
     }
 
     /// Whether the log can be played: an error says why not.
@@ -229,7 +299,7 @@ mod tests {
         for offset in [0, 8, layout::HEAP, layout::MAX_RESERVE - 1] {
             for bytes in [1, 8, MAX_ENTRY] {
                 let entry = entry(offset, bytes);
-                assert_eq!((entry >> 20, (entry & 0xf_ffff) as usize), (offset, bytes));
+                assert_eq!((entry & OFFSET_MASK, entry >> OFFSET_BITS), (offset, bytes as u64));
             }
         }
     }

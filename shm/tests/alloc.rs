@@ -143,8 +143,8 @@ fn blocks_never_overlap_and_keep_their_content() {
 #[test]
 fn memory_goes_back_to_the_system() {
     let mut arena = arena(u64::MAX);
-    // The first transaction backs the log.
-    arena.transact(|tx| tx.set_root(Off::NULL)).unwrap();
+    // The first long transaction backs more of the log.
+    arena.transact(|tx| (0..300).try_for_each(|_| tx.set_root(Off::NULL))).unwrap();
     let empty = arena.mapping().backed_bytes();
     let blocks: Vec<_> =
         arena.transact(|tx| (0..64).map(|_| Ok(tx.alloc(1 << 20)?.off())).collect()).unwrap();
@@ -211,10 +211,10 @@ enum Change {
         value: u8,
         length: u64,
     },
-    Shift {
+    Move {
         from: u64,
         to: u64,
-        length: u64,
+        count: u64,
     },
     Savepoint,
     Rollback {
@@ -235,7 +235,7 @@ fn change() -> impl Strategy<Value = Change> {
         1 => (at.clone(), any::<u8>(), 0..400u64)
             .prop_map(|(at, value, length)| Change::Fill { at, value, length }),
         1 => (at.clone(), at, 0..400u64)
-            .prop_map(|(from, to, length)| Change::Shift { from, to, length }),
+            .prop_map(|(from, to, count)| Change::Move { from, to, count }),
         2 => Just(Change::Savepoint),
         1 => any::<usize>().prop_map(|which| Change::Rollback { which }),
     ]
@@ -273,10 +273,13 @@ fn change_both(tx: &mut Tx<'_>, block: Off<u8>, model: &mut Vec<u8>, changes: &[
                 tx.fill(block.byte_add(at), value, length).unwrap();
                 model[at as usize..at as usize + length].fill(value);
             }
-            Change::Shift { from, to, length } => {
-                let length = length.min(ARRAY - from.max(to)) as usize;
-                tx.shift(block.byte_add(from), block.byte_add(to), length).unwrap();
-                model.copy_within(from as usize..from as usize + length, to as usize);
+            Change::Move { from, to, count } => {
+                let count = count.min(ARRAY - from.max(to)) as usize;
+                let (all, from, to) = (ARRAY as usize, from as usize, to as usize);
+                let moved: Vec<u8> = model.drain(from..from + count).collect();
+                tx.remove(block, all, from, from + count).unwrap();
+                tx.insert(block, all - count, to, &moved).unwrap();
+                model.splice(to..to, moved);
             }
             Change::Savepoint => points.push((tx.savepoint(), model.clone())),
             Change::Rollback { which } if !points.is_empty() => {
@@ -294,7 +297,7 @@ fn change_both(tx: &mut Tx<'_>, block: Off<u8>, model: &mut Vec<u8>, changes: &[
 #[test]
 fn a_transaction_writes_all_or_nothing() {
     let transactions =
-        prop::collection::vec((prop::collection::vec(change(), 0..40), 0..3u8), 1..8);
+        prop::collection::vec((prop::collection::vec(change(), 0..40), 0..4u8), 1..8);
     runner(400)
         .run(&transactions, |transactions| {
             let mut arena = arena(u64::MAX);
@@ -306,6 +309,7 @@ fn a_transaction_writes_all_or_nothing() {
                 })
                 .unwrap();
             let mut model = vec![0; ARRAY as usize];
+            let mut payload = arena.payload();
             for (i, (changes, end)) in transactions.iter().enumerate() {
                 let mut changed = model.clone();
                 let mut tx = arena.begin();
@@ -317,12 +321,18 @@ fn a_transaction_writes_all_or_nothing() {
                         std::mem::forget(tx);
                         arena.recover();
                     }
-                    _ => {
-                        tx.commit(&[i as u64; 4]);
+                    2 => {
+                        payload = [i as u64; 4];
+                        tx.commit(&payload);
                         model = changed;
-                        assert_eq!(arena.payload(), [i as u64; 4]);
+                    }
+                    _ => {
+                        payload[0] = i as u64 + 100;
+                        tx.commit_first(payload[0]);
+                        model = changed;
                     }
                 }
+                assert_eq!(arena.payload(), payload);
                 assert_eq!(arena.bytes(block, ARRAY as usize), &model[..]);
             }
             Ok(())

@@ -72,8 +72,9 @@ fn every_kind_of_damage_is_found() {
     // A block in use that nobody reaches; a block reached that is not in use.
     found(arena, span + 72, |w| w | 1 << 20, "in use but unreachable");
     found(arena, span + 64, |w| w & !1, "is no block in use");
-    // Counts: of a span, a class, the heap.
-    found(arena, span, |w| w + (1 << 32), "free blocks of span");
+    // Counts: of blocks, a class, the heap.
+    let used = header::LOG.raw() + 96 + (peek(arena, header::LOG.raw()) >> 62 & 1) * 64;
+    found(arena, used, |w| w + 8, "bytes in use");
     let heap = header::HEAP.raw();
     for (word, what) in [
         (0, "large block"),
@@ -81,7 +82,7 @@ fn every_kind_of_damage_is_found() {
         (2, "holes"),
         (3, "spans of large blocks"),
         (4, "large blocks"),
-        (6, "blocks of 16 bytes"),
+        (6, "spans of blocks of 16 bytes"),
     ] {
         // A frontier that is too low cuts spans off; the other counts just disagree.
         let change = |w: u64| if word == 0 { w - 12 } else { w + 1 };
@@ -163,7 +164,7 @@ fn no_damage_makes_the_checker_panic_or_loop() {
     let frontier = peek(&arena, header::HEAP.raw());
     let mut places: Vec<(u64, u64)> = vec![
         (1024, 512),
-        (2048, 72),
+        (2048, 192),
         (4096, 800),
         (root, size_of::<Root>() as u64),
         (HEAP, 64),

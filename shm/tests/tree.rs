@@ -231,7 +231,7 @@ impl Numbers {
         assert!(report.is_clean(), "{:?}", report.findings);
         assert!(found.iter().eq(self.model.keys()), "the tree does not hold what the model holds");
         assert_eq!(tree::len(&self.arena, self.tree), self.model.len() as u64);
-        let own = 24 + 16 * self.model.len() as u64;
+        let own = size_of::<Tree>() as u64 + 16 * self.model.len() as u64;
         let used: u64 = self.arena.class_usage().iter().map(|it| it.size * it.live).sum();
         assert_eq!(used - own, tree::memory(&self.arena, self.tree, 0));
     }

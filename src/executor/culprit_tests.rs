@@ -140,7 +140,7 @@ fn a_request_that_is_not_whole_may_be_the_reason_too() {
         let start = world.executor.output.start() as u64;
         let length = input.len() as u64;
         let read = if world.executor.arena.get(session).input.get().is_null() { length } else { 0 };
-        world.executor.arena.begin().commit(&[session.raw(), length, start << 32 | start, read]);
+        world.executor.arena.begin().commit(&[start, session.raw(), length << 32 | start, read]);
         world.executor.in_flight(session, super::InFlight::Execute);
         world = next(world, &died(true));
     }

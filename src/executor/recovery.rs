@@ -54,7 +54,7 @@ impl Executor {
         self.input.restore()?;
         let payload = self.arena.payload();
         let (first, segments) = ((payload[3] >> 48) as usize, (payload[3] >> 32 & 0xffff) as usize);
-        let (start, end) = ((payload[2] >> 32) as usize, (payload[2] & 0xffff_ffff) as usize);
+        let [start, end] = [payload[2], payload[0]].map(|word| (word & 0xffff_ffff) as usize);
         self.output.adopt(segments, start, end)?;
         let mut turn = Turn::left(&self.arena, &payload);
         self.note_suspect(turn.as_ref(), left);

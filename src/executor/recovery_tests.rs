@@ -66,8 +66,8 @@ fn a_turn_that_an_owner_died_in_is_ended() {
         let start = world.executor.output.start();
         crate::proto::reply::Sink::put(&mut world.executor.output, b":1\r\n");
         let end = world.executor.output.len();
-        let words = (8u64 << 32) | input.len() as u64;
-        [session.raw(), words, (start as u64) << 32 | end as u64, input.len() as u64]
+        let length = input.len() as u64;
+        [8 << 32 | end as u64, session.raw(), length << 32 | start as u64, length]
     };
     world.executor.arena.begin().commit(&turn);
     world.executor.in_flight(session, InFlight::Execute);

@@ -7,11 +7,13 @@
 //! is there:
 //!
 //! ```text
-//! word 0   offset of the session | LARGE if its input is in a block of its own; 0 between turns
-//! word 1   position of the next request << 32 | bytes of input
-//! word 2   where the turn's replies start in the output buffer << 32 | where they end
+//! word 0   position of the next request << 32 | where the turn's replies end in the output buffer
+//! word 1   offset of the session | LARGE if its input is in a block of its own; 0 between turns
+//! word 2   bytes of input << 32 | where the turn's replies start in the output buffer
 //! word 3   first segment that is not written yet << 48 | segments << 32 | bytes read in this turn
 //! ```
+//!
+//! A request that has run changes the first word only.
 //!
 //! At the end of a turn its replies become a segment ([`super::output`]), and what is left of the
 //! input goes to a block of the session. Most turns leave nothing.
@@ -52,7 +54,7 @@ pub enum Served {
     Close,
 }
 
-/// Bit of payload word 0: the input stands in the session's own block.
+/// Bit of payload word 1: the input stands in the session's own block.
 const LARGE: u64 = 1;
 /// Replies beyond this are set aside in the midst of a turn.
 const SET_ASIDE_AT: usize = 1 << 20;
@@ -80,16 +82,16 @@ impl Turn {
     /// The turn that the payload of an owner tells of that has died. Where its decoder stood is
     /// forgotten: a request that had begun is read from its start again.
     pub(super) fn left(arena: &Arena, payload: &[u64; 4]) -> Option<Turn> {
-        let session = Off::<Session>::new(payload[0] & !LARGE);
+        let session = Off::<Session>::new(payload[1] & !LARGE);
         if session.is_null() {
             return None;
         }
         let record = arena.get(session);
         Some(Turn {
             session,
-            large: payload[0] & LARGE != 0,
-            position: (payload[1] >> 32) as usize,
-            length: (payload[1] & 0xffff_ffff) as usize,
+            large: payload[1] & LARGE != 0,
+            position: (payload[0] >> 32) as usize,
+            length: (payload[2] >> 32) as usize,
             read_bytes: payload[3] & 0xffff_ffff,
             decoder: Decoder::new(),
             had_block: !record.input.get().is_null(),
@@ -103,12 +105,18 @@ impl Turn {
         self.payload_at(output.start(), output.len(), output.segments())
     }
 
+    /// The payload's first word.
+    #[inline(always)]
+    fn progress(&self, end: usize) -> u64 {
+        (self.position as u64) << 32 | end as u64
+    }
+
     #[inline(always)]
     fn payload_at(&self, start: usize, end: usize, segments: usize) -> [u64; 4] {
         [
+            self.progress(end),
             self.session.raw() | if self.large { LARGE } else { 0 },
-            (self.position as u64) << 32 | self.length as u64,
-            (start as u64) << 32 | end as u64,
+            (self.length as u64) << 32 | start as u64,
             (segments as u64) << 32 | self.read_bytes,
         ]
     }
@@ -283,6 +291,7 @@ impl Executor {
     /// Runs every complete request.
     fn run(&mut self, turn: &mut Turn) -> Result<(), OutOfMemory> {
         loop {
+            debug_assert!(!shm::CRASH_SAFE || self.arena.payload() == turn.payload(&self.output));
             if turn.position == turn.length {
                 return Ok(());
             }
@@ -386,15 +395,14 @@ impl Executor {
         // A reply that was cut short would shift all that follow.
         cx.reply.sink().check()?;
         let flags = next_reply_mode(&mut cx)?;
-        let (start, end) = (cx.reply.sink().start(), cx.reply.sink().len());
-        let segments = cx.reply.sink().segments();
+        let end = cx.reply.sink().len();
         let tx = cx.tx;
         turn.position += consumed;
         turn.closing = flags & (flag::CLOSE_AFTER_REPLY | flag::CLOSE_ASAP) != 0;
         if turn.closing {
             turn.position = turn.length;
         }
-        tx.commit(&turn.payload_at(start, end, segments));
+        tx.commit_first(turn.progress(end));
         let ends = turn.closing || flags & flag::BLOCKED != 0;
         Ok(if ends { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     }

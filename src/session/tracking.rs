@@ -383,10 +383,7 @@ fn remember(
         grow(tx, tracked, (room * 2).max(1))?;
     }
     let array = tx.get(tracked).readers.get();
-    let at = array.nth(position as u64);
-    let behind = (len as usize - position) * READER as usize;
-    tx.shift(at.cast(), at.nth(1).cast(), behind)?;
-    tx.set(at.cast::<Slot<Reader>>(), reader)?;
+    tx.insert(array, len as usize, position, &[reader])?;
     tx.set(field!(tracked, Tracked.len), U32::from_native(len + 1))?;
     change_items(tx, root, 1)
 }

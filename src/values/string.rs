@@ -206,13 +206,16 @@ pub fn overwrite(
         }
         Encoded::Embedded(text) | Encoded::Raw(text) => text,
     };
+    if bytes.len() == old_len && kind == old_kind {
+        tx.write(place, bytes)?;
+        return Ok(true);
+    }
     if bytes.len() != old_len && !fits(EntryView::new(tx, off).value_room(), bytes.len()) {
         return Ok(false);
     }
     write_over(tx, place, old_len, bytes)?;
     if bytes.len() < old_len {
-        // Whatever grows over it again in this transaction will not log it.
-        tx.fill(place.byte_add(bytes.len() as u64), 0, old_len - bytes.len())?;
+        tx.abandon(place.byte_add(bytes.len() as u64), old_len - bytes.len())?;
     }
     entry::set_kind(tx, off, kind, bytes.len() as u32)?;
     Ok(true)

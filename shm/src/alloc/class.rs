@@ -53,6 +53,26 @@ pub fn class_of(size: u64) -> Option<usize> {
     (first..CLASS_COUNT).find(|&class| SIZES[class] >= size)
 }
 
+/// 2^32 divided by the sizes, rounded up.
+static RECIPROCALS: [u32; CLASS_COUNT] = {
+    let mut reciprocals = [0; CLASS_COUNT];
+    let mut class = 0;
+    while class < CLASS_COUNT {
+        reciprocals[class] = (1u64 << 32).div_ceil(SIZES[class]) as u32;
+        class += 1;
+    }
+    reciprocals
+};
+
+/// The number of the block that holds the byte `at` bytes behind the first block of a span.
+#[inline(always)]
+pub(super) fn index_of(class: usize, at: u64) -> u64 {
+    debug_assert!(at < crate::layout::SPAN);
+    // Exact: rounding up adds less than `at * size / 2^32`, which is less than a half, to a fraction that
+    // is at most `1 - 1 / size`; a test tries every byte.
+    (at * u64::from(RECIPROCALS[class])) >> 32
+}
+
 /// The size of a class's blocks, in bytes.
 #[inline(always)]
 pub const fn class_size(class: usize) -> u64 {
@@ -71,6 +91,15 @@ mod tests {
             assert!(class == 0 || class_size(class - 1) < size, "size {size}");
         }
         assert_eq!(class_of(SIZES[CLASS_COUNT - 1] + 1), None);
+    }
+
+    #[test]
+    fn an_index_is_the_quotient() {
+        for (class, size) in SIZES.into_iter().enumerate() {
+            for at in 0..crate::layout::SPAN {
+                assert_eq!(index_of(class, at), at / size, "size {size}");
+            }
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::alloc::{CLASS_COUNT, ClassHeader, HeapHeader, class_size};
+use crate::alloc::{CLASS_COUNT, ClassHeader, HeapHeader, class_size, free_blocks, objects};
 use crate::arena::{Arena, View};
 use crate::error::OutOfMemory;
 use crate::header::{self, HEAP};
@@ -14,7 +14,7 @@ use crate::record::{Slot, U64};
 /// are.
 pub(crate) fn initialise(arena: &mut Arena) -> Result<(), OutOfMemory> {
     let zero = Slot::new(U64::from_native(0));
-    let class = ClassHeader { partial: Slot::new(Off::NULL), live: zero };
+    let class = ClassHeader { partial: Slot::new(Off::NULL), spans: zero };
     let header = HeapHeader {
         frontier: zero,
         used_spans: zero,
@@ -60,16 +60,10 @@ impl View {
         ready.saturating_sub(layout::HEAP).saturating_sub(holes * SPAN)
     }
 
-    /// Bytes in blocks in use. O(number of classes).
+    /// Bytes in blocks in use, as of the last commit.
+    #[inline]
     pub fn used_bytes(&self) -> u64 {
-        let heap = self.get(HEAP);
-        let small: u64 = heap
-            .classes
-            .iter()
-            .enumerate()
-            .map(|(class, c)| c.live.get().to_native() * class_size(class))
-            .sum();
-        small + heap.large_spans.get().to_native() * SPAN
+        self.used_at_commit()
     }
 
     /// How full the arena is.
@@ -85,12 +79,18 @@ impl View {
         }
     }
 
-    /// Every size class's figures, smallest first.
+    /// Every size class's figures, smallest first. Looks at each span that has both free blocks and blocks
+    /// in use.
     pub fn class_usage(&self) -> Vec<Usage> {
         let classes = self.get(HEAP).classes;
-        let usage = |(class, c): (usize, &ClassHeader)| Usage {
-            size: class_size(class),
-            live: c.live.get().to_native(),
+        let usage = |(class, header): (usize, &ClassHeader)| {
+            let mut live = header.spans.get().to_native() * objects(class);
+            let mut span = header.partial.get();
+            while !span.is_null() {
+                live = live.saturating_sub(free_blocks(self, span, class));
+                span = self.get(span).next.get();
+            }
+            Usage { size: class_size(class), live }
         };
         classes.iter().enumerate().map(usage).collect()
     }

@@ -27,16 +27,18 @@ use std::sync::atomic::Ordering;
 
 use crate::arena::View;
 use crate::error::OutOfMemory;
+use crate::freeing::FreeStep;
 use crate::header::HEAP;
 use crate::layout::SPAN;
 use crate::off::Off;
 use crate::record;
 use crate::record::{Slot, U64};
-use crate::tx::{FreeStep, Tx};
+use crate::tx::Tx;
 
 pub(crate) use heap::initialise;
+use span::Block;
 pub(crate) use span::{
-    HEADER_BYTES, LARGE, REGION_HEADER, SMALL, bitmap_words, data_start, objects,
+    HEADER_BYTES, LARGE, REGION_HEADER, SMALL, bitmap_words, data_start, free_blocks, objects,
 };
 
 record! {
@@ -44,8 +46,8 @@ record! {
     pub struct ClassHeader {
         /// First span of the class with a free block.
         pub partial: Slot<Off<SpanHeader>>,
-        /// Blocks in use.
-        pub live: Slot<U64>,
+        /// Spans of the class.
+        pub spans: Slot<U64>,
     }
 }
 
@@ -84,27 +86,44 @@ pub(crate) fn allocate(tx: &mut Tx<'_>, size: u64) -> Result<(Off<u8>, u64), Out
 
 /// Frees a block, as part of a batch.
 ///
-/// The transaction made sure that it was in use. Only one that freed it twice can come here in vain:
-/// a defect that must not become a server that dies again at each recovery, so it is counted.
+/// The transaction made sure that it was in use. One that freed it twice can come here in vain: a defect
+/// that must not become a server that dies again at each recovery, so it is counted. So can a batch that
+/// is done again because its owner died amid it: what it had freed is free.
+#[inline]
 pub(crate) fn release(step: &mut FreeStep<'_>, block: u64) {
-    let span = Off::<SpanHeader>::new(block & !(SPAN - 1));
-    if !span::is_in_use(step.arena, block) {
-        debug_assert!(false, "block {block:#x} is freed twice");
-        step.arena.word(crate::header::REFUSED_FREES).fetch_add(1, Ordering::Relaxed);
-        return;
-    }
-    match step.arena.get(span).kind {
-        SMALL => span::release(step, span, block),
-        _ => span::release_large(step, span),
+    match span::block_at(step.arena, block) {
+        Some(Block::Small(place)) => span::release(step, place),
+        Some(Block::Large { span, spans }) => span::release_large(step, span, spans),
+        None if step.again => {}
+        None => refuse(step, block),
     }
 }
 
-/// Panics unless a block in use begins at the offset.
+#[cold]
+#[inline(never)]
+fn refuse(step: &mut FreeStep<'_>, block: u64) {
+    debug_assert!(false, "block {block:#x} is freed twice");
+    step.arena.word(crate::header::REFUSED_FREES).fetch_add(1, Ordering::Relaxed);
+}
+
+/// Bytes that the block in use takes which begins at the offset.
+///
+/// # Panics
+///
+/// If there is none.
 #[inline]
-pub(crate) fn assert_in_use(view: &View, block: u64) {
-    if !span::is_in_use(view, block) {
-        no_block(block);
+pub(crate) fn taken_by(view: &View, block: u64) -> u64 {
+    match span::block_at(view, block) {
+        Some(Block::Small(place)) => class_size(place.class),
+        Some(Block::Large { spans, .. }) => spans * SPAN,
+        None => no_block(block),
     }
+}
+
+/// Bytes that a block takes which has so many usable ones.
+#[inline(always)]
+pub(crate) fn taken_with(usable: u64) -> u64 {
+    if usable >= SPAN - HEADER_BYTES { usable + HEADER_BYTES } else { usable }
 }
 
 #[cold]
@@ -132,7 +151,7 @@ pub const fn largest_within(bytes: u64) -> u64 {
 /// If the offset does not lead to a block.
 pub fn block_size(view: &View, block: Off<u8>) -> u64 {
     let header = view.get(Off::<SpanHeader>::new(block.raw() & !(SPAN - 1)));
-    match header.kind {
+    match header.kind.get() {
         SMALL => class_size(header.class as usize),
         LARGE => header.spans.to_native() as u64 * SPAN - span::HEADER_BYTES,
         other => panic!("block {block:?} lies in a span of kind {other}: the arena is damaged"),

@@ -11,12 +11,13 @@ use crate::alloc::span::REGION_HEADER;
 use crate::arena::{Arena, View};
 use crate::error::OutOfMemory;
 use crate::field;
+use crate::freeing::FreeStep;
 use crate::header::{self, HEAP};
 use crate::layout::{self, REGION, SPAN, SPANS_PER_REGION};
 use crate::off::Off;
 use crate::record;
 use crate::record::{Record, Slot, U32, U64};
-use crate::tx::{FreeStep, Tx};
+use crate::tx::Tx;
 
 const WORDS: usize = SPANS_PER_REGION as usize / 64;
 

@@ -1,16 +1,19 @@
 //! Spans: small blocks of one class behind a bitmap, and large blocks of several spans.
 
-use crate::alloc::{ClassHeader, HeapHeader, class_header, class_size, region};
+use crate::alloc::{ClassHeader, HeapHeader, class, class_header, class_size, region};
 use crate::arena::View;
 use crate::error::OutOfMemory;
 use crate::field;
+use crate::freeing::FreeStep;
 use crate::header::HEAP;
 use crate::layout::SPAN;
 use crate::off::Off;
 use crate::record;
-use crate::record::{Hint, Slot, U16, U32, U64};
-use crate::tx::{FreeStep, Tx};
+use crate::record::{Hint, Slot, U32, U64};
+use crate::tx::Tx;
 
+/// A span that was given back.
+const UNUSED: u8 = 0;
 /// A span of small blocks.
 pub(crate) const SMALL: u8 = 1;
 /// The first span of a large block.
@@ -23,14 +26,12 @@ pub(crate) const HEADER_BYTES: u64 = 64;
 record! {
     /// The header of a span; its fixed part is written while the span is fresh.
     pub struct SpanHeader {
-        /// Small, large, or a region's header.
-        pub kind: u8,
+        /// Small, large, a region's header, or given back.
+        pub kind: Slot<u8>,
         /// Class of a small span.
         pub class: u8,
         /// Unused.
-        pub reserved: U16,
-        /// Free blocks of a small span.
-        pub free: Slot<U32>,
+        pub reserved: [u8; 6],
         /// The next span of the class with free blocks.
         pub next: Slot<Off<SpanHeader>>,
         /// The previous one.
@@ -108,7 +109,36 @@ const _: () = {
     }
 };
 
+/// The bits of a word of a bitmap whose blocks are all free: those beyond the last block count as used.
+#[inline(always)]
+fn empty_word(class: usize, word: u64) -> u64 {
+    let blocks = objects(class) - word * 64;
+    if blocks >= 64 { 0 } else { u64::MAX << blocks }
+}
+
+/// Whether no block of a span is free.
+fn is_full(view: &View, span: Off<SpanHeader>, class: usize) -> bool {
+    let words = view.array(bitmap_word(span, 0), bitmap_words(class) as usize);
+    words.iter().all(|word| word.get().to_native() == u64::MAX)
+}
+
+/// Whether every block of a span is free, but for those of one word.
+fn is_empty_beside(view: &View, span: Off<SpanHeader>, class: usize, beside: u64) -> bool {
+    let words = view.array(bitmap_word(span, 0), bitmap_words(class) as usize);
+    let mut words = (0..).zip(words);
+    words.all(|(at, word)| at == beside || word.get().to_native() == empty_word(class, at))
+}
+
+/// Free blocks of a span.
+pub(crate) fn free_blocks(view: &View, span: Off<SpanHeader>, class: usize) -> u64 {
+    let words = view.array(bitmap_word(span, 0), bitmap_words(class) as usize);
+    words.iter().map(|word| u64::from(word.get().to_native().count_zeros())).sum()
+}
+
 /// Allocates a block of a class.
+///
+/// The bitmap is all that says which blocks are used, so that one word is all that is logged, unless the
+/// span was the last free block's.
 #[inline]
 pub(crate) fn allocate(tx: &mut Tx<'_>, class: usize) -> Result<Off<u8>, OutOfMemory> {
     let class_off = class_header(class);
@@ -116,35 +146,37 @@ pub(crate) fn allocate(tx: &mut Tx<'_>, class: usize) -> Result<Off<u8>, OutOfMe
     if span.is_null() {
         span = new_span(tx, class)?;
     }
-    let header = tx.get(span);
-    let free = header.free.get().to_native();
     let words = bitmap_words(class);
-    let mut word = u64::from(header.search.get().to_native());
+    let mut word = u64::from(tx.get(span).search.get().to_native());
     if word >= words {
         word = 0;
     }
-    let mut searched = 0;
-    let bits = loop {
-        let bits = tx.get(bitmap_word(span, word)).get().to_native();
-        if bits != u64::MAX {
-            break bits;
-        }
-        searched += 1;
-        assert!(searched <= words, "a span with free blocks has none: the arena is damaged");
-        word = if word + 1 == words { 0 } else { word + 1 };
-    };
-    if searched > 0 {
-        tx.hint(field!(span, SpanHeader.search), U32::from_native(word as u32));
+    let mut bits = tx.get(bitmap_word(span, word)).get().to_native();
+    if bits == u64::MAX {
+        (word, bits) = search_on(tx, span, class, word);
     }
-    let bit = u64::from((!bits).trailing_zeros());
-    tx.set(bitmap_word(span, word), U64::from_native(bits | 1 << bit))?;
-    tx.set(field!(span, SpanHeader.free), U32::from_native(free - 1))?;
-    if free == 1 {
+    let bit = u64::from(bits.trailing_ones());
+    bits |= 1 << bit;
+    tx.set(bitmap_word(span, word), U64::from_native(bits))?;
+    if bits == u64::MAX && is_full(tx, span, class) {
         unlink_full(tx, class_off, span)?;
     }
-    let live = tx.get(class_off).live.get().to_native();
-    tx.set(field!(class_off, ClassHeader.live), U64::from_native(live + 1))?;
     Ok(span.byte_add(data_start(class) + (word * 64 + bit) * class_size(class)))
+}
+
+/// The next word of the bitmap with a free block, and its bits.
+#[inline(never)]
+fn search_on(tx: &mut Tx<'_>, span: Off<SpanHeader>, class: usize, from: u64) -> (u64, u64) {
+    let words = bitmap_words(class);
+    for step in 1..words {
+        let word = if from + step < words { from + step } else { from + step - words };
+        let bits = tx.get(bitmap_word(span, word)).get().to_native();
+        if bits != u64::MAX {
+            tx.hint(field!(span, SpanHeader.search), U32::from_native(word as u32));
+            return (word, bits);
+        }
+    }
+    panic!("a span in the list of those with free blocks has none: the arena is damaged")
 }
 
 /// Takes the span, which is the first of its list and has no free block left, off the list.
@@ -167,10 +199,9 @@ fn unlink_full(
 fn new_span(tx: &mut Tx<'_>, class: usize) -> Result<Off<SpanHeader>, OutOfMemory> {
     let span: Off<SpanHeader> = region::take_spans(tx, 1)?.cast();
     let header = SpanHeader {
-        kind: SMALL,
+        kind: Slot::new(SMALL),
         class: class as u8,
-        reserved: U16::from_native(0),
-        free: Slot::new(U32::from_native(objects(class) as u32)),
+        reserved: [0; 6],
         next: Slot::new(Off::NULL),
         previous: Slot::new(Off::NULL),
         search: Hint::new(U32::from_native(0)),
@@ -179,77 +210,120 @@ fn new_span(tx: &mut Tx<'_>, class: usize) -> Result<Off<SpanHeader>, OutOfMemor
     };
     region::init_span(tx, span.cast(), header);
     for word in 0..bitmap_words(class) {
-        // Bits beyond the last block count as used.
-        let blocks = objects(class) - word * 64;
-        let bits = if blocks >= 64 { 0 } else { u64::MAX << blocks };
-        region::init_span(tx, bitmap_word(span, word).cast(), U64::from_native(bits));
+        let bits = U64::from_native(empty_word(class, word));
+        region::init_span(tx, bitmap_word(span, word).cast(), bits);
     }
-    tx.set(field!(class_header(class), ClassHeader.partial), span)?;
+    let class = class_header(class);
+    let spans = tx.get(class).spans.get().to_native();
+    tx.set(field!(class, ClassHeader.spans), U64::from_native(spans + 1))?;
+    tx.set(field!(class, ClassHeader.partial), span)?;
     Ok(span)
 }
 
-/// Whether a block in use begins at the offset.
-#[inline]
-pub(crate) fn is_in_use(view: &View, block: u64) -> bool {
+/// A block in use.
+pub(crate) enum Block {
+    Small(Place),
+    Large { span: Off<SpanHeader>, spans: u64 },
+}
+
+/// Where a small block is.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    pub span: Off<SpanHeader>,
+    pub class: usize,
+    /// Word of the bitmap.
+    word: u64,
+    /// Its content.
+    bits: u64,
+    /// The block's bit in it.
+    bit: u64,
+}
+
+/// The block in use that begins at the offset.
+///
+/// Any offset is allowed. Of one that never led to a block it may say that it does if it leads into a large
+/// block, whose content is anything.
+#[inline(always)]
+pub(crate) fn block_at(view: &View, block: u64) -> Option<Block> {
     let span = Off::<SpanHeader>::new(block & !(SPAN - 1));
     let end = region::span_at(view.get(HEAP).frontier.get().to_native()).raw();
-    if span.raw() < crate::layout::HEAP || block >= end || !region::is_used(view, span) {
-        return false;
+    if span.raw() < crate::layout::HEAP || block >= end {
+        return None;
     }
     let header = view.get(span);
     let class = header.class as usize;
-    match header.kind {
+    match header.kind.get() {
         SMALL if class < COUNT => {
-            let Some(at) = (block - span.raw()).checked_sub(data_start(class)) else {
-                return false;
-            };
-            let (at, size) = (at as u32, class_size(class) as u32);
-            let index = at / size;
-            let word = view.get(bitmap_word(span, u64::from(index / 64))).get().to_native();
-            index * size == at && u64::from(index) < objects(class) && word >> (index % 64) & 1 != 0
+            let at = (block - span.raw()).checked_sub(data_start(class))?;
+            let index = class::index_of(class, at);
+            let (word, bit) = (index / 64, 1 << (index % 64));
+            let bits = view.get(bitmap_word(span, word)).get().to_native();
+            let used = index * class_size(class) == at && index < objects(class) && bits & bit != 0;
+            debug_assert!(!used || region::is_used(view, span));
+            used.then_some(Block::Small(Place { span, class, word, bits, bit }))
         }
-        LARGE => block == span.raw() + HEADER_BYTES,
-        _ => false,
+        LARGE if block == span.raw() + HEADER_BYTES => {
+            Some(Block::Large { span, spans: u64::from(header.spans.to_native()) })
+        }
+        _ => None,
     }
 }
 
 /// Frees a small block.
-pub(crate) fn release(step: &mut FreeStep<'_>, span: Off<SpanHeader>, block: u64) {
+///
+/// To clear its bit once more does no harm, so that needs no log unless the lists change too.
+#[inline]
+pub(crate) fn release(step: &mut FreeStep<'_>, block: Place) {
+    let Place { span, class, word, bits, bit } = block;
+    let cleared = bits & !bit;
+    let fills = bits == u64::MAX && is_full(step.arena, span, class);
+    let empties =
+        cleared == empty_word(class, word) && is_empty_beside(step.arena, span, class, word);
+    let place = bitmap_word(span, word);
+    if !fills && !empties {
+        return step.set_again(place, U64::from_native(cleared));
+    }
+    step.set(place, U64::from_native(cleared));
+    if fills { link(step, span, class) } else { unlink_empty(step, span, class) }
+}
+
+/// Puts a span that was full on the list of those with free blocks.
+fn link(step: &mut FreeStep<'_>, span: Off<SpanHeader>, class: usize) {
+    let class = class_header(class);
+    let first = step.arena.get(class).partial.get();
+    step.set(field!(span, SpanHeader.next), first);
+    if !first.is_null() {
+        step.set(field!(first, SpanHeader.previous), span);
+    }
+    step.set(field!(class, ClassHeader.partial), span);
+}
+
+/// Gives an empty span back to its region, except the last one with free blocks: a class that swings
+/// between n and n + 1 blocks would otherwise make and release a span each time.
+fn unlink_empty(step: &mut FreeStep<'_>, span: Off<SpanHeader>, class: usize) {
     let header = step.arena.read(span);
-    let class = header.class as usize;
-    let index = (block - span.raw() - data_start(class)) / class_size(class);
-    let word = bitmap_word(span, index / 64);
-    let bits = step.arena.get(word).get().to_native();
-    let bit = 1 << (index % 64);
-    step.set(word, U64::from_native(bits & !bit));
-    let class_off = class_header(class);
-    let live = step.arena.get(class_off).live.get().to_native();
-    step.set(field!(class_off, ClassHeader.live), U64::from_native(live - 1));
-    let free = header.free.get().to_native() + 1;
-    step.set(field!(span, SpanHeader.free), U32::from_native(free));
-    let first = step.arena.get(class_off).partial.get();
-    if free == 1 {
-        step.set(field!(span, SpanHeader.next), first);
-        if !first.is_null() {
-            step.set(field!(first, SpanHeader.previous), span);
-        }
-        step.set(field!(class_off, ClassHeader.partial), span);
+    let (next, previous) = (header.next.get(), header.previous.get());
+    if next.is_null() && previous.is_null() {
         return;
     }
-    // An empty span goes back to its region, except the last one with free blocks: a class that
-    // swings between n and n + 1 blocks would otherwise make and release a span each time.
-    let (next, previous) = (header.next.get(), header.previous.get());
-    if u64::from(free) == objects(class) && !(next.is_null() && previous.is_null()) {
-        if previous.is_null() {
-            step.set(field!(class_off, ClassHeader.partial), next);
-        } else {
-            step.set(field!(previous, SpanHeader.next), next);
-        }
-        if !next.is_null() {
-            step.set(field!(next, SpanHeader.previous), previous);
-        }
-        region::give_spans(step, span.cast(), 1);
+    let class = class_header(class);
+    if previous.is_null() {
+        step.set(field!(class, ClassHeader.partial), next);
+    } else {
+        step.set(field!(previous, SpanHeader.next), next);
     }
+    if !next.is_null() {
+        step.set(field!(next, SpanHeader.previous), previous);
+    }
+    let spans = step.arena.get(class).spans.get().to_native();
+    step.set(field!(class, ClassHeader.spans), U64::from_native(spans - 1));
+    give_back(step, span, 1);
+}
+
+/// Gives spans back. Nothing that still leads there finds a block any more.
+fn give_back(step: &mut FreeStep<'_>, span: Off<SpanHeader>, spans: u64) {
+    step.set(field!(span, SpanHeader.kind), UNUSED);
+    region::give_spans(step, span.cast(), spans);
 }
 
 /// Allocates a block too large for any class: gives its offset and usable size.
@@ -257,10 +331,9 @@ pub(crate) fn allocate_large(tx: &mut Tx<'_>, size: u64) -> Result<(Off<u8>, u64
     let spans = size.checked_add(HEADER_BYTES).ok_or(OutOfMemory)?.div_ceil(SPAN);
     let span: Off<SpanHeader> = region::take_spans(tx, spans)?.cast();
     let header = SpanHeader {
-        kind: LARGE,
+        kind: Slot::new(LARGE),
         class: 0,
-        reserved: U16::from_native(0),
-        free: Slot::new(U32::from_native(0)),
+        reserved: [0; 6],
         next: Slot::new(Off::NULL),
         previous: Slot::new(Off::NULL),
         search: Hint::new(U32::from_native(0)),
@@ -278,13 +351,12 @@ pub(crate) fn allocate_large(tx: &mut Tx<'_>, size: u64) -> Result<(Off<u8>, u64
 }
 
 /// Frees a large block.
-pub(crate) fn release_large(step: &mut FreeStep<'_>, span: Off<SpanHeader>) {
-    let spans = u64::from(step.arena.get(span).spans.to_native());
+pub(crate) fn release_large(step: &mut FreeStep<'_>, span: Off<SpanHeader>, spans: u64) {
     let (live, total) = {
         let heap = step.arena.get(HEAP);
         (heap.large_live.get().to_native(), heap.large_spans.get().to_native())
     };
     step.set(field!(HEAP, HeapHeader.large_live), U64::from_native(live - 1));
     step.set(field!(HEAP, HeapHeader.large_spans), U64::from_native(total - spans));
-    region::give_spans(step, span.cast(), spans);
+    give_back(step, span, spans);
 }

@@ -42,7 +42,10 @@ pub(super) struct Totals {
     holes: u64,
     large: u64,
     large_spans: u64,
-    live: Vec<u64>,
+    /// Bytes in blocks in use.
+    bytes: u64,
+    /// Spans of each class.
+    spans: Vec<u64>,
 }
 
 fn span_offset(number: usize) -> Off<SpanHeader> {
@@ -118,7 +121,7 @@ impl Checker<'_> {
 
     fn kind_of(&mut self, number: usize) -> Kind {
         let header = self.view.get(span_offset(number));
-        match header.kind {
+        match header.kind.get() {
             SMALL if (header.class as usize) < CLASS_COUNT => Kind::Small(header.class),
             LARGE if header.spans.to_native() > 0 => Kind::Large(header.spans.to_native()),
             kind => {
@@ -130,7 +133,7 @@ impl Checker<'_> {
 
     /// Compares the blocks in use with those that were reached.
     pub(super) fn check_spans(&mut self) -> Totals {
-        let mut totals = Totals { live: vec![0; CLASS_COUNT], ..Totals::default() };
+        let mut totals = Totals { spans: vec![0; CLASS_COUNT], ..Totals::default() };
         for number in 0..self.spans.len() {
             match self.spans[number] {
                 Kind::Unused => continue,
@@ -139,7 +142,8 @@ impl Checker<'_> {
                     continue;
                 }
                 Kind::Small(class) => {
-                    totals.live[class as usize] += self.check_small(number, class)
+                    totals.spans[class as usize] += 1;
+                    totals.bytes += self.check_small(number, class) * class_size(class as usize);
                 }
                 Kind::Large(spans) => {
                     if self.reached[number].is_empty() {
@@ -147,6 +151,7 @@ impl Checker<'_> {
                     }
                     totals.large += 1;
                     totals.large_spans += u64::from(spans);
+                    totals.bytes += u64::from(spans) * SPAN;
                 }
                 Kind::Inside | Kind::RegionHeader | Kind::Damaged => {}
             }
@@ -178,8 +183,6 @@ impl Checker<'_> {
                 self.finding(format!("block {block:#x} of {size} bytes is in use but unreachable"));
             }
         }
-        let free = u64::from(self.view.get(span_offset(number)).free.get().to_native());
-        self.compare(&format!("free blocks of span {number}"), objects(class) - live, free);
         live
     }
 
@@ -210,8 +213,8 @@ impl Checker<'_> {
             }
         }
         for (number, listed) in listed.into_iter().enumerate() {
-            let Kind::Small(_) = self.spans[number] else { continue };
-            let free = self.view.get(span_offset(number)).free.get().to_native();
+            let Kind::Small(class) = self.spans[number] else { continue };
+            let free = alloc::free_blocks(self.view, span_offset(number), class as usize);
             if listed != (free > 0) {
                 self.finding(format!("span {number} has {free} free blocks; in a list: {listed}"));
             }
@@ -226,8 +229,9 @@ impl Checker<'_> {
         let noted = heap.large_spans.get().to_native();
         self.compare("spans of large blocks", totals.large_spans, noted);
         for (class, header) in heap.classes.iter().enumerate() {
-            let what = format!("blocks of {} bytes", alloc::class_size(class));
-            self.compare(&what, totals.live[class], header.live.get().to_native());
+            let what = format!("spans of blocks of {} bytes", alloc::class_size(class));
+            self.compare(&what, totals.spans[class], header.spans.get().to_native());
         }
+        self.compare("bytes in use", totals.bytes, self.view.used_bytes());
     }
 }

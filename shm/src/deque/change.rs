@@ -176,8 +176,7 @@ fn split(tx: &mut Tx<'_>, deque: Off<Deque>, place: Place) -> Result<Off<Chunk>,
     let (fresh, start) = chunk::create(tx, deque, between, content, size, Slack::Both)?;
     tx.init_bytes(&fresh, start as u64, &moved);
     let end = bounds.start() + at;
-    // It becomes slack, which is written without a log.
-    tx.fill(chunk.byte_add(end as u64), 0, moved.len())?;
+    tx.abandon(chunk.byte_add(end as u64), moved.len())?;
     let left = Bounds::new(bounds.start(), end, bounds.len() - items);
     tx.set(field!(chunk, Chunk.bounds), left)?;
     chunk::count(tx, deque, 0, 1)?;

@@ -193,13 +193,11 @@ pub(super) fn splice(
     move_part(tx, chunk, old_start..old_start + left, start, old_start..old_end)?;
     move_part(tx, chunk, old_end - right..old_end, end - right, old_start..old_end)?;
     put(tx, chunk, start + left, new, old_start..old_end)?;
-    // What is cut off becomes slack, and whatever is written there later in this transaction is not
-    // logged: so this is.
     if start > old_start {
-        tx.fill(at(old_start), 0, start - old_start)?;
+        tx.abandon(at(old_start), start - old_start)?;
     }
     if end < old_end {
-        tx.fill(at(end), 0, old_end - end)?;
+        tx.abandon(at(end), old_end - end)?;
     }
     tx.set(field!(chunk, Chunk.bounds), Bounds::new(start, end, len))?;
     Ok(chunk)

@@ -33,8 +33,7 @@ pub fn pop(tx: &mut Tx<'_>, deque: Off<Deque>, end: End) -> Result<(), OutOfMemo
             (bounds.start(), stop, stop..bounds.end())
         }
     };
-    // It becomes slack, which is written without a log.
-    tx.fill(edge.byte_add(lost.start as u64), 0, lost.len())?;
+    tx.abandon(edge.byte_add(lost.start as u64), lost.len())?;
     tx.set(field!(edge, Chunk.bounds), Bounds::new(start, stop, bounds.len() - 1))?;
     tx.set(field!(deque, Deque.len), U64::from_native(len - 1))?;
     if is_only {

@@ -35,9 +35,5 @@ pub fn build(tx: &mut Tx<'_>, pairs: &[(u64, Off<u8>)]) -> Result<Tree, OutOfMem
         }
         (level, height) = (above, height + 1);
     }
-    Ok(Tree {
-        root: Slot::new(level[0].child),
-        len: Slot::new(U64::from_native(pairs.len() as u64)),
-        height: Slot::new(U64::from_native(height)),
-    })
+    Ok(Tree { root: Slot::new(level[0].child), height: Slot::new(U64::from_native(height)) })
 }

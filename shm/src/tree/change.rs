@@ -57,12 +57,15 @@ fn insert_at(tx: &mut Tx<'_>, tree: Off<Tree>, at: &Cursor, pair: Pair) -> Resul
     if let Some(right) = split {
         let left = tx.get(tree).root.get();
         assert!(at.height < MAX_HEIGHT, "a tree of height {}: the arena is damaged", at.height);
-        let count = len(tx, tree) + 1 - right.count();
-        let left = branch(node::first_pair(tx, left), count, left);
+        let count = match at.height {
+            0 => count_of(node::entries::<Pair>(tx, left)),
+            _ => count_of(node::entries::<Branch>(tx, left)),
+        };
+        let left = branch(node::first_pair(tx, left), count as u64, left);
         let root = node::new_with(tx, ROOM, &[left, right])?;
         set_root(tx, tree, root, at.height as u64 + 1)?;
     }
-    change_len(tx, tree, 1)
+    Ok(())
 }
 
 /// From which level on a way leads along an end of the tree: levels below are at that end too as far
@@ -128,7 +131,7 @@ fn split<E: Entry>(
         _ => len / 2,
     };
     let right = node::new_copy::<E>(tx, ROOM, left, middle)?;
-    node::set_len(tx, left, middle)?;
+    node::cut::<E>(tx, left, middle, len)?;
     match index.checked_sub(middle) {
         Some(index) if middle > 0 => node::put(tx, right, index, entry)?,
         _ => node::put(tx, left, index, entry)?,
@@ -156,11 +159,6 @@ fn refresh(tx: &mut Tx<'_>, node: Off<Node>, index: usize, by: i64) -> Result<()
         0 => Ok(()),
         _ => tx.set(field!(node::branch_at(node, index), Branch.count), count),
     }
-}
-
-fn change_len(tx: &mut Tx<'_>, tree: Off<Tree>, by: i64) -> Result<(), OutOfMemory> {
-    let len = len(tx, tree).wrapping_add_signed(by);
-    tx.set(field!(tree, Tree.len), U64::from_native(len))
 }
 
 fn set_root(
@@ -329,7 +327,6 @@ fn removed(tx: &mut Tx<'_>, tree: Off<Tree>, at: &Cursor, count: usize) -> Resul
             even_out::<Branch>(tx, node, index)?;
         }
     }
-    change_len(tx, tree, -(count as i64))?;
     settle_root(tx, tree)
 }
 

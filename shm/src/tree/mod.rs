@@ -18,8 +18,8 @@
 //!   [`LEAST`](change::LEAST) entries is joined with its neighbour, or takes entries from it.
 //! - Leaves are not linked: a [`Cursor`] knows the way that leads to its place, and so to the next.
 //!
-//! Whatever is put into a node or moved in it is logged, so a node holds nothing behind its length
-//! that a rollback would miss.
+//! What stands behind a node's length is nobody's, and is written without a log; what becomes shorter logs
+//! its end ([`Tx::insert`](crate::Tx::insert), [`Tx::remove`](crate::Tx::remove)).
 
 mod build;
 mod change;
@@ -46,8 +46,6 @@ record! {
     pub struct Tree {
         /// The root: a leaf if `height` is 0; null while the tree is empty.
         pub root: Slot<Off<Node>>,
-        /// Pairs in the tree.
-        pub len: Slot<U64>,
         /// Levels of branches above the leaves.
         pub height: Slot<U64>,
     }
@@ -55,17 +53,20 @@ record! {
 
 impl Tree {
     /// A tree without pairs; takes no memory beside its record.
-    pub const EMPTY: Tree = Tree {
-        root: Slot::new(Off::NULL),
-        len: Slot::new(U64::from_native(0)),
-        height: Slot::new(U64::from_native(0)),
-    };
+    pub const EMPTY: Tree =
+        Tree { root: Slot::new(Off::NULL), height: Slot::new(U64::from_native(0)) };
 }
 
-/// Number of pairs.
-#[inline(always)]
+/// Number of pairs: the root's branches know it.
+#[inline]
 pub fn len(view: &View, tree: Off<Tree>) -> u64 {
-    view.get(tree).len.get().to_native()
+    let record = view.get(tree);
+    let root = record.root.get();
+    match record.height.get().to_native() {
+        _ if root.is_null() => 0,
+        0 => node::len(view, root) as u64,
+        _ => entries::<Branch>(view, root).iter().map(node::Entry::count).sum(),
+    }
 }
 
 /// Calls `each` with the sort key and block of every pair, in order.

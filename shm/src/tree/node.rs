@@ -160,7 +160,7 @@ pub(super) fn new_with<E: Entry>(
     Ok(fresh.off().cast())
 }
 
-pub(super) fn set_len(tx: &mut Tx<'_>, node: Off<Node>, len: usize) -> Result<(), OutOfMemory> {
+fn set_len(tx: &mut Tx<'_>, node: Off<Node>, len: usize) -> Result<(), OutOfMemory> {
     tx.set(field!(node, Node.len), U16::from_native(len as u16))
 }
 
@@ -183,10 +183,21 @@ pub(super) fn put<E: Entry>(
     index: usize,
     entry: E,
 ) -> Result<(), OutOfMemory> {
+    put_all(tx, node, index, &[entry])
+}
+
+/// Puts entries in before the one at `index`; there is room.
+#[inline(always)]
+fn put_all<E: Entry>(
+    tx: &mut Tx<'_>,
+    node: Off<Node>,
+    index: usize,
+    entries: &[E],
+) -> Result<(), OutOfMemory> {
     let len = len(tx, node);
-    shift::<E>(tx, (node, index), (node, index + 1), len - index)?;
-    set(tx, node, index, entry)?;
-    set_len(tx, node, len + 1)
+    let count = U16::from_native((len + entries.len()) as u16);
+    let slot = field!(node, Node.len);
+    tx.insert_counted((place(node, 0), HEAD), (slot, count), len, index, entries)
 }
 
 /// Cuts the entries `from..to` out.
@@ -197,7 +208,7 @@ pub(super) fn cut<E: Entry>(
     to: usize,
 ) -> Result<(), OutOfMemory> {
     let len = len(tx, node);
-    shift::<E>(tx, (node, to), (node, from), len - to)?;
+    tx.remove(place::<E>(node, 0), len, from, to)?;
     set_len(tx, node, len - (to - from))
 }
 
@@ -208,11 +219,10 @@ pub(super) fn replace_end<E: Entry>(
     from: usize,
     entries: &[E],
 ) -> Result<(), OutOfMemory> {
-    debug_assert!(from + entries.len() <= len(tx, node));
-    for (index, entry) in entries.iter().enumerate() {
-        set(tx, node, from + index, *entry)?;
-    }
-    set_len(tx, node, from + entries.len())
+    let len = len(tx, node);
+    debug_assert!(from + entries.len() <= len);
+    cut::<E>(tx, node, from, len)?;
+    put_all(tx, node, from, entries)
 }
 
 /// Moves the first `count` entries of a node to the end of the one before it.
@@ -222,9 +232,9 @@ pub(super) fn move_back<E: Entry>(
     right: Off<Node>,
     count: usize,
 ) -> Result<(), OutOfMemory> {
-    let len = len(tx, left);
-    shift::<E>(tx, (right, 0), (left, len), count)?;
-    set_len(tx, left, len + count)?;
+    let moved = entries::<E>(tx, right)[..count].to_vec();
+    let end = len(tx, left);
+    put_all(tx, left, end, &moved)?;
     cut::<E>(tx, right, 0, count)
 }
 
@@ -235,23 +245,8 @@ pub(super) fn move_on<E: Entry>(
     right: Off<Node>,
     count: usize,
 ) -> Result<(), OutOfMemory> {
-    let (of_left, of_right) = (len(tx, left), len(tx, right));
-    shift::<E>(tx, (right, 0), (right, count), of_right)?;
-    shift::<E>(tx, (left, of_left - count), (right, 0), count)?;
-    set_len(tx, right, of_right + count)?;
-    set_len(tx, left, of_left - count)
-}
-
-#[inline(always)]
-fn shift<E: Entry>(
-    tx: &mut Tx<'_>,
-    from: (Off<Node>, usize),
-    to: (Off<Node>, usize),
-    count: usize,
-) -> Result<(), OutOfMemory> {
-    if count == 0 {
-        return Ok(());
-    }
-    let (from, to) = (place::<E>(from.0, from.1), place::<E>(to.0, to.1));
-    tx.shift(from.cast(), to.cast(), count * size_of::<E>())
+    let len = len(tx, left);
+    let moved = entries::<E>(tx, left)[len - count..].to_vec();
+    put_all(tx, right, 0, &moved)?;
+    cut::<E>(tx, left, len - count, len)
 }

@@ -26,8 +26,8 @@ pub type Model = Vec<Vec<u8>>;
 pub enum How {
     /// By [`Tx::splice`].
     Splice,
-    /// By [`Tx::shift`] and logged writes.
-    Shift,
+    /// By [`Tx::remove`] and [`Tx::insert`].
+    TwoMoves,
 }
 
 /// Replaces some items by others. Indexes may be anything; they are reduced when used, and values that
@@ -89,7 +89,7 @@ pub fn apply(
         let string = block.byte_add(HEAD as u64);
         match op.how {
             How::Splice => tx.splice(string, old_len, start, stop - start, &bytes)?,
-            How::Shift => shift(tx, string, old_len, start..stop, &bytes)?,
+            How::TwoMoves => move_twice(tx, string, old_len, start..stop, &bytes)?,
         }
         tx.set(field!(block, Head.len), word(len))?;
         tx.set(field!(block, Head.items), word(items))?;
@@ -114,20 +114,16 @@ fn fits(room: usize, bytes: usize) -> bool {
     bytes <= room && bytes >= room / 4
 }
 
-/// What [`Tx::splice`] does, with a log of all that is written.
-fn shift(
+/// What [`Tx::splice`] does, in two steps.
+fn move_twice(
     tx: &mut Tx<'_>,
     string: Off<u8>,
     length: usize,
     range: std::ops::Range<usize>,
     bytes: &[u8],
 ) -> Result<(), OutOfMemory> {
-    let at = |distance: usize| string.byte_add::<u8>(distance as u64);
-    tx.shift(at(range.end), at(range.start + bytes.len()), length - range.end)?;
-    tx.write(at(range.start), bytes)?;
-    // What is cut off is nobody's from now on, and may be written without a log.
-    let end = length - range.len() + bytes.len();
-    tx.fill(at(end), 0, length.saturating_sub(end))
+    tx.remove(string, length, range.start, range.end)?;
+    tx.insert(string, length - range.len(), range.start, bytes)
 }
 
 /// Reads the items out of an arena; an error says what cannot be right.
@@ -160,6 +156,6 @@ pub fn random_op(random: &mut Random) -> Op {
     let index = random.next() as usize;
     let removed = if random.below(3) == 0 { random.below(10) } else { random.below(2) } as usize;
     let values = (0..random.below(3)).map(|_| random.value()).collect();
-    let how = if random.below(3) == 0 { How::Shift } else { How::Splice };
+    let how = if random.below(3) == 0 { How::TwoMoves } else { How::Splice };
     Op { index, removed, values, how }
 }

@@ -181,5 +181,5 @@ fn every_store_within_a_deque_leaves_the_state_before_or_after() {
 #[test]
 fn every_store_within_a_packed_run_leaves_the_state_before_or_after() {
     run_one("a run that is spliced", packed_changes(packed::How::Splice));
-    run_one("a run that is shifted", packed_changes(packed::How::Shift));
+    run_one("a run that is cut and put together", packed_changes(packed::How::TwoMoves));
 }
