@@ -197,8 +197,6 @@ pub struct Arena {
     pub(crate) rollbacks: Vec<(u64, u64)>,
     /// What the open transaction has logged already.
     pub(crate) logged: Logged,
-    /// Bytes in blocks in use, as the last commit left them.
-    pub(crate) used: u64,
     /// Which of the executor's buffers were taken.
     pub(crate) buffers_taken: [bool; 2],
     /// What is to fail on purpose.
@@ -332,7 +330,6 @@ impl Arena {
             span_hint: 0,
             rollbacks: Vec::new(),
             logged: Logged::new(),
-            used: 0,
             buffers_taken: [false; 2],
             #[cfg(debug_assertions)]
             faults: Default::default(),
@@ -458,7 +455,6 @@ impl Arena {
     /// then nothing was changed.
     pub fn recover(&mut self) {
         (self.backed, self.span_hint) = (Areas::default(), 0);
-        self.used = self.used_at_commit();
         let word = self.log_state().load(Ordering::Relaxed);
         let state = State::decode(word);
         let mut refilled = Vec::new();

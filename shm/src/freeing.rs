@@ -57,9 +57,17 @@ pub(crate) struct FreeStep<'a> {
 }
 
 impl FreeStep<'_> {
-    /// Changes a slot without logging its old content: a batch that is done again may find the new one.
+    /// Changes a slot without logging its old content, as long as the batch has logged nothing: a batch that is
+    /// done again may find the new one.
+    ///
+    /// Once something is logged, this is too. What is done again then begins with just what was there when
+    /// the log began, and comes to the same decisions: a span of which one block was free already would
+    /// not be seen to have been full.
     #[inline(always)]
     pub fn set_again<T: Record>(&mut self, off: Off<Slot<T>>, value: T) {
+        if self.undo > 0 {
+            return self.set(off, value);
+        }
         let place = self.arena.place(off.raw(), size_of::<T>() as u64);
         // SAFETY: as in `Tx::set`.
         unsafe { place.cast::<T>().write_unaligned(value) };
@@ -67,7 +75,7 @@ impl FreeStep<'_> {
     }
 
     /// Changes a slot, logging its old content.
-    #[inline(always)]
+    #[inline]
     pub fn set<T: Record>(&mut self, off: Off<Slot<T>>, value: T) {
         const { assert!(size_of::<T>() <= 8) };
         let place = self.arena.place(off.raw(), size_of::<T>() as u64);

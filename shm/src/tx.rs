@@ -87,7 +87,8 @@ impl<'a> Tx<'a> {
         arena.serial += 1;
         arena.rollbacks.clear();
         arena.logged.forget();
-        let used = arena.used;
+        // Read from the arena each time: who owned it last may be another process.
+        let used = arena.used_noted(State::decode(word).which);
         Tx { arena, word, undo: 0, used }
     }
 
@@ -449,7 +450,7 @@ impl<'a> Tx<'a> {
     pub fn rollback_all(&mut self) {
         self.arena.rollbacks.push((0, 0));
         self.take_back(0, 0);
-        self.used = self.arena.used;
+        self.used = self.arena.used_noted(self.which());
     }
 
     /// Makes the transaction's writes final, and `payload` the current one, with one store; then
@@ -484,7 +485,6 @@ impl<'a> Tx<'a> {
         let arena: &mut Arena = unsafe { std::ptr::read(&this.arena) };
         let word = this.word ^ WHICH;
         let freeing = word & !WHICH != 0;
-        arena.used = this.used;
         if CRASH_SAFE {
             arena.write_used(!this.which(), this.used);
             order();

@@ -186,9 +186,14 @@ impl View {
     /// Bytes in blocks in use, as the last commit left them.
     #[inline]
     pub(crate) fn used_at_commit(&self) -> u64 {
-        let state = State::decode(self.log_state().load(Ordering::Relaxed));
+        self.used_noted(State::decode(self.log_state().load(Ordering::Relaxed)).which)
+    }
+
+    /// Bytes in blocks in use as they are noted beside a payload.
+    #[inline(always)]
+    pub(crate) fn used_noted(&self, which: bool) -> u64 {
         // SAFETY: as in `payload`.
-        unsafe { self.used_place(state.which).read() }
+        unsafe { self.used_place(which).read() }
     }
 
     /// Notes the bytes in use for the payload that is not current.

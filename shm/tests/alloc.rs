@@ -407,6 +407,18 @@ fn freeing_what_is_no_block_is_refused_before_the_commit() {
     let _ = arena.transact(|tx| tx.free(block.byte_add::<u8>(8)));
 }
 
+#[test]
+#[should_panic(expected = "no block in use begins at")]
+fn a_block_whose_allocation_was_taken_back_is_none() {
+    let mut arena = arena(u64::MAX);
+    let first = arena.transact(|tx| tx.alloc(100_000).map(|fresh| fresh.off())).unwrap();
+    arena.transact(|tx| tx.free(first)).unwrap();
+    // Below the frontier now, so that the header written in vain stays where a block may be.
+    let again = arena.begin().alloc(100_000).unwrap().off();
+    assert_eq!(again, first);
+    let _ = arena.transact(|tx| tx.free(again));
+}
+
 /// A log as large as one transaction made it is given back afterwards.
 #[test]
 fn a_large_log_is_given_back() {

@@ -93,7 +93,10 @@ fn the_world_is_what_the_model_says() {
                 if i % 16 == 15 {
                     let fd = arena.mapping().fd().try_clone_to_owned().unwrap();
                     arena = Arena::from_fd(fd, 0).unwrap();
-                    arena.recover();
+                    // One that is handed the arena between two transactions has nothing to recover.
+                    if i % 32 == 15 {
+                        arena.recover();
+                    }
                 }
             }
             agree(&arena, &model);

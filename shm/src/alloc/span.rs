@@ -262,7 +262,8 @@ pub(crate) fn block_at(view: &View, block: u64) -> Option<Block> {
             debug_assert!(!used || region::is_used(view, span));
             used.then_some(Block::Small(Place { span, class, word, bits, bit }))
         }
-        LARGE if block == span.raw() + HEADER_BYTES => {
+        // Of a block whose allocation was taken back the header still stands there.
+        LARGE if block == span.raw() + HEADER_BYTES && region::is_used(view, span) => {
             Some(Block::Large { span, spans: u64::from(header.spans.to_native()) })
         }
         _ => None,
@@ -271,7 +272,7 @@ pub(crate) fn block_at(view: &View, block: u64) -> Option<Block> {
 
 /// Frees a small block.
 ///
-/// To clear its bit once more does no harm, so that needs no log unless the lists change too.
+/// To clear its bit once more does no harm, so that needs no log until the lists change too.
 #[inline]
 pub(crate) fn release(step: &mut FreeStep<'_>, block: Place) {
     let Place { span, class, word, bits, bit } = block;

@@ -25,8 +25,10 @@ use world::{Model, Op, Random, Shape};
 
 /// Of the stops within one ascending bulk copy, the share that is recovered is one in so many.
 const BULK: u64 = 64;
-/// One stop in so many has its recovery stepped through.
+/// One stop in so many has its recovery stepped through,
 const NESTED: u64 = 400;
+/// and one in so many of those amid frees.
+const NESTED_FREEING: u64 = 4;
 
 fn options() -> Options {
     Options { reserve: 0, ..Options::default() }
@@ -76,7 +78,8 @@ impl Run {
             return Err(format!("state {number} after {} commits", self.committed));
         }
         self.committed = number;
-        if self.stats.recoveries % NESTED == NESTED / 4 {
+        let nested = if shadow.is_freeing() { NESTED_FREEING } else { NESTED };
+        if self.stats.recoveries % nested == nested / 4 {
             self.step_through_recovery(shadow, number)?;
         }
         Ok(())
@@ -185,6 +188,25 @@ fn rare_ops() -> (Vec<Op>, Vec<Op>) {
     (setup, ops)
 }
 
+/// Frees of blocks whose spans have several words of bitmap, in one batch: of a span that was full, of one that
+/// becomes empty, of a large block, in any order.
+fn batches_of_frees() -> (Vec<Op>, Vec<Op>) {
+    let put = |key: u64, room: u64| Op::Put { key, value: vec![key as u8; 9], room };
+    let several = |keys: &[u64]| Op::Several(keys.iter().map(|&key| Op::Remove { key }).collect());
+    // A span holds 204 blocks of 320 bytes, and 3 of 21,792 bytes.
+    let mut setup: Vec<Op> = (0..204).map(|key| put(key, 290)).collect();
+    setup.extend((210..214).map(|key| put(key, 20_000)));
+    setup.extend((220..222).map(|key| put(key, 100_000)));
+    let ops = vec![
+        several(&[3, 70, 140, 203]),
+        Op::Several([3, 70, 140, 203].map(|key| put(key, 290)).to_vec()),
+        several(&[5, 210, 75, 211, 145, 212, 220]),
+        Op::Several([5, 75, 145].map(|key| put(key, 290)).to_vec()),
+        several(&[221, 213, 201, 9, 10, 80, 81, 150, 11, 202]),
+    ];
+    (setup, ops)
+}
+
 fn run_one(name: &str, (setup, ops): (Vec<Op>, Vec<Op>)) -> Stats {
     let begun = Instant::now();
     match step_through(&setup, &ops) {
@@ -215,6 +237,11 @@ fn every_store_leaves_the_state_before_or_after() {
 fn every_store_of_rare_operations_leaves_the_state_before_or_after() {
     let shapes = run_one("rare operations", rare_ops()).shapes;
     changes_both_ways(&shapes, |shape| shape.depth.into(), "the directory's depth");
+}
+
+#[test]
+fn every_store_of_a_batch_of_frees_leaves_the_state_after() {
+    run_one("batches of frees", batches_of_frees());
 }
 
 /// Fails unless a number rose in one of the transactions and fell in another.

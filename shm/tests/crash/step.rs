@@ -119,6 +119,12 @@ impl Shadow {
         Shadow { ranges: ranges(arena).into_iter().map(copy).collect() }
     }
 
+    /// Whether the frees of a committed transaction were being worked off.
+    pub fn is_freeing(&self) -> bool {
+        let (header, at) = (&self.ranges[0].1, shm::header::LOG.raw() as usize);
+        header[at + 7] >> 7 != 0
+    }
+
     /// The first place where the arena is not as it was last seen.
     pub fn difference(&self, arena: &Arena) -> Option<u64> {
         let (start, seen) = self
