@@ -139,6 +139,33 @@ fn blocks_never_overlap_and_keep_their_content() {
         .unwrap();
 }
 
+/// An owner that was idle while another one worked goes on from what that has left.
+#[test]
+fn bytes_in_use_are_right_whoever_commits() {
+    let first = arena(u64::MAX);
+    let fd = first.mapping().fd().try_clone_to_owned().unwrap();
+    let mut owners = [first, Arena::from_fd(fd, 0).unwrap()];
+    let mut blocks = Blocks::new();
+    for turn in 0..20u64 {
+        let owner = &mut owners[turn as usize % 2];
+        let size = 100 + turn * turn * 300;
+        let mut tx = owner.begin();
+        let kept = tx.alloc(size).unwrap();
+        tx.init_fill(&kept, 0, turn as u8, size);
+        let point = tx.savepoint();
+        let _ = tx.alloc(50_000).unwrap();
+        tx.rollback_to(point);
+        if turn % 3 == 2
+            && let Some((old, _)) = blocks.pop_first()
+        {
+            tx.free(Off::<u8>::new(old)).unwrap();
+        }
+        blocks.insert(kept.off().raw(), (size, turn as u8));
+        tx.commit_first(turn);
+        check(owner, &blocks);
+    }
+}
+
 /// What is punched is really given back, and what a rollback leaves refilled is punched again.
 #[test]
 fn memory_goes_back_to_the_system() {
