@@ -51,7 +51,8 @@ bars: setup build-pair ## the bars: gap, freeze and latency of upgrades (ARGS='-
 	cargo build --quiet --release --package hotredis-tests --bin hotredis-bars
 	$(LIMITS) target/release/hotredis-bars $(ARGS)
 
-bench: setup build ## CPU time, memory by type and stalls beside redis-server: tables, and target/bench/*.json
+bench: setup build ## CPU time, latency, memory by type and stalls beside redis-server: tables, plots, target/bench/*.json
+	cargo build --quiet --release --package hotredis-tests --bin hotredis-floor --bin hotredis-load
 	$(LIMITS) python3 scripts/bench.py $(ARGS)
 
 bench-crash-cost: ## what exactly-once costs, in instructions per request: the same work with and without it

@@ -1,20 +1,24 @@
 #!/usr/bin/env python3
-"""hotredis beside redis-server, in one run: CPU time per request, memory by type, and stalls.
+"""hotredis beside redis-server, in one run: CPU time per request, latency, memory by type, and stalls.
 
-    scripts/bench.py                                     everything: about twenty minutes
+    scripts/bench.py                                     everything: about forty minutes
     scripts/bench.py --only cpu --tests get,zadd         CPU time and throughput of these
     scripts/bench.py --command 'HSET h f v'              of any command (may be given several times)
     scripts/bench.py --only memory --types hash,set      memory of these types
     scripts/bench.py --quick                             one round and a tenth of everything, to see that all works
+    scripts/bench.py --only cpu --document               also puts tables and plots into docs/performance.md and docs/img
+    scripts/bench.py --of target/bench/latest.json       measures nothing: tables and plots of what was measured then
 
-CPU time: both servers are up the whole time; redis-benchmark drives one, then the other, the order alternating from round
+CPU time: all servers are up the whole time; redis-benchmark drives one after the other, the order alternating from round
 to round. It is user and system time of every process of a server (of hotredis: the keeper and its generations), read from
-the processes' CPU clocks to the nanosecond. Memory: a million small values and one value of a million elements, on fresh
+the processes' CPU clocks to the nanosecond. The floor is a server that answers every request with the same reply
+(tests/src/bin/hotredis-floor.rs). Latency: as many requests per second as half of what redis-server can do, sent on time
+whether or not replies come (hotredis-load). Memory: a million small values and one value of a million elements, on fresh
 servers; what the server says its data takes, and what the system gave it for them. Stalls: what single commands cost the
 thread that runs them while such a value grows and is dropped.
 
 Needs Python's standard library only. The tables go to stdout, everything measured to target/bench/<time>.json and
-target/bench/latest.json.
+target/bench/latest.json, the tables as Markdown and plots (SVG) to target/bench.
 """
 
 import argparse
@@ -27,11 +31,12 @@ import sys
 import time
 from pathlib import Path
 
-from benchmark import cpu, memory, stalls
-from benchmark.servers import Server, progress
+from benchmark import cpu, latency, memory, report, stalls
+from benchmark.servers import Floor, Server, progress
 
 ROOT = Path(__file__).resolve().parent.parent
-PARTS = ["cpu", "memory", "stalls"]
+PARTS = ["cpu", "latency", "memory", "stalls"]
+OUT = ROOT / "target/bench"
 
 
 def parse_arguments():
@@ -48,8 +53,11 @@ def parse_arguments():
     parser.add_argument("--keyspace", type=int, help="random keys out of so many (redis-benchmark -r; default: one key)")
     parser.add_argument("--binary", default=str(ROOT / "target/release/hotredis"), help="the hotredis to measure")
     parser.add_argument("--redis", default="redis-server", help="the server to compare with")
+    parser.add_argument("--tools", default=str(ROOT / "target/release"), help="where hotredis-floor and hotredis-load are")
     parser.add_argument("--against-itself", action="store_true", help="redis-server in both places, to see the noise")
     parser.add_argument("--quick", action="store_true", help="one round, a tenth of the requests and values")
+    parser.add_argument("--document", action="store_true", help="renew docs/performance.md and its plots")
+    parser.add_argument("--of", type=Path, help="measure nothing: the figures that this file has")
     arguments = parser.parse_args()
     arguments.pipelines = [int(depth) for depth in arguments.pipelines.split(",")]
     arguments.only = arguments.only.split(",")
@@ -84,42 +92,56 @@ def measure_cpu(arguments, start):
             server.stop()
 
 
-def main():
-    arguments = parse_arguments()
+def measure(arguments):
+    """Every part that is asked for, and where and when it was measured."""
     redis = [arguments.redis, "--port", "{port}", "--dir", "{dir}", "--save", "", "--appendonly", "no"]
     ours = [arguments.binary, "serve", "--port", "{port}", "--runtime-dir", "{dir}"]
+    floor, load = (f"{arguments.tools}/hotredis-{tool}" for tool in ("floor", "load"))
     name = "hotredis"
     if arguments.against_itself:
         ours, name = redis, "redis again"
-    for program in (redis[0], ours[0], "redis-benchmark"):
+    for program in (redis[0], ours[0], floor, load, "redis-benchmark"):
         if not shutil.which(program):
-            sys.exit(f"bench: {program} is not there; `make setup build` makes what is missing")
+            sys.exit(f"bench: {program} is not there; `make bench` makes what is missing")
     start = [lambda: Server("redis-server", redis), lambda: Server(name, ours)]
+    start_floor = lambda: Floor("floor", [floor, "--port", "{port}"])
     measures = {
-        "cpu": (lambda: measure_cpu(arguments, start), cpu.print_table),
+        "cpu": (lambda: measure_cpu(arguments, [*start, start_floor]), cpu.print_table),
+        "latency": (lambda: latency.run(arguments, start, load), latency.print_table),
         "memory": (lambda: memory.run(arguments, start), memory.print_table),
         "stalls": (lambda: stalls.run(arguments, start), stalls.print_table),
     }
     record = {
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "machine": {"cpus": os.cpu_count(), "kernel": platform.release()},
-        "arguments": vars(arguments),
+        "machine": {"cpus": os.cpu_count(), "model": report.model(), "kernel": platform.release()},
+        "arguments": {key: str(value) if isinstance(value, Path) else value for key, value in vars(arguments).items()},
     }
     for part in arguments.only:
-        measure, print_table = measures[part]
-        results = measure()
+        run, print_table = measures[part]
+        results = run()
         progress("")
         if sys.stderr.isatty():
             print("\r", end="", file=sys.stderr)
         print_table(results, name, "redis-server")
         print(flush=True)
         record[part] = results
-    out = ROOT / "target/bench"
-    out.mkdir(parents=True, exist_ok=True)
-    path = out / f"{record['time'].replace(':', '')}.json"
-    for target in (path, out / "latest.json"):
-        target.write_text(json.dumps(record, indent=1) + "\n")
-    print(f"all figures: {path.relative_to(ROOT)}")
+    return record
+
+
+def main():
+    arguments = parse_arguments()
+    OUT.mkdir(parents=True, exist_ok=True)
+    if arguments.of:
+        record = json.loads(arguments.of.read_text())
+    else:
+        record = measure(arguments)
+        path = OUT / f"{record['time'].replace(':', '')}.json"
+        for target in (path, OUT / "latest.json"):
+            target.write_text(json.dumps(record, indent=1) + "\n")
+        print(f"all figures: {path.relative_to(ROOT)}")
+    report.write(record, OUT)
+    if arguments.document:
+        report.document(record, ROOT / "docs/performance.md", ROOT / "docs/img")
 
 
 if __name__ == "__main__":

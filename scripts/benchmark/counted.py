@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -58,17 +59,25 @@ CASES = {
 }
 
 
+# Deadlines of an upgrade that a process keeps although callgrind makes it fifty times as slow; and a probation whose end
+# need not be waited for long.
+PATIENCE = ["--upgrade-timeout", "120", "--hang-timeout", "60", "--probation", "0.2"]
+
+
 class CountedServer(Server):
     """hotredis as one process under callgrind."""
 
-    def __init__(self, binary, at_start=False):
+    def __init__(self, binary, at_start=False, preload=None):
         if not shutil.which("valgrind"):
             sys.exit("bench: valgrind is not there; `scripts/setup.sh valgrind` installs it")
-        super().__init__("callgrind", [
+        valgrind = [
             "valgrind", "--quiet", "--tool=callgrind", f"--instr-atstart={'yes' if at_start else 'no'}",
-            "--trace-children=yes", "--callgrind-out-file={dir}/out.%p",
-            str(binary), "serve", "--no-keeper", "--bind", "127.0.0.1", "--port", "{port}", "--runtime-dir", "{dir}",
-        ])  # fmt: skip
+            "--callgrind-out-file={dir}/out.%p", str(binary),
+        ]  # fmt: skip
+        variables = {"LAUNCHED": "\n".join(valgrind)} | ({"LD_PRELOAD": preload} if preload else {})
+        super().__init__("callgrind", [
+            *valgrind, "serve", "--no-keeper", *PATIENCE, "--bind", "127.0.0.1", "--port", "{port}", "--runtime-dir", "{dir}",
+        ], variables)  # fmt: skip
         # What is done by the clock, as seldom as possible.
         self.call("CONFIG", "SET", "hz", "1")
 
@@ -111,7 +120,9 @@ def count(binary, case, clients=10, pipeline=16, rounds=400, rounds_before=50):
 
 def is_running(pid):
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        # The first thread may end before another one, which is at its dump.
+        return state != "Z" or len(os.listdir(f"/proc/{pid}/task")) > 1
     except FileNotFoundError:
         return False
 
@@ -127,11 +138,21 @@ def read_reply(replies):
 def count_upgrade(binary, connections):
     """Instructions of an upgrade that takes so many connections along: of all processes, from their start to their end,
     beyond those of a server that does the same without one."""
-    return life(binary, connections, upgrade=True) - life(binary, connections, upgrade=False)
+    with tempfile.TemporaryDirectory() as folder:
+        launcher = compiled("launcher", folder)
+        preload = compiled("pidfd", folder, "--crate-type", "cdylib")
+        return life(binary, connections, preload, launcher) - life(binary, connections, preload)
 
 
-def life(binary, connections, upgrade):
-    server = CountedServer(binary, at_start=True)
+def compiled(name, folder, *flags):
+    path = f"{folder}/{name}"
+    source = Path(__file__).with_name(f"{name}.rs")
+    subprocess.run(["rustc", "--edition", "2024", "-O", *flags, "-o", path, source], check=True)
+    return path
+
+
+def life(binary, connections, preload, upgrade_to=None):
+    server = CountedServer(binary, at_start=True, preload=preload)
     clients = [socket.create_connection(("127.0.0.1", server.port), timeout=120) for _ in range(connections)]
     replies = [client.makefile("rb") for client in clients]
 
@@ -142,8 +163,11 @@ def life(binary, connections, upgrade):
 
     try:
         ask_all(1)
-        if upgrade:
-            server.process.send_signal(signal.SIGUSR2)
+        if upgrade_to:
+            words = [binary, "upgrade", "--binary", upgrade_to, "--runtime-dir", server.dir, "--pid", str(server.process.pid)]
+            done = subprocess.run(words, capture_output=True, text=True)
+            if done.returncode != 0:
+                sys.exit(f"bench: the upgrade failed:\n{done.stdout}{done.stderr}")
             # Gone when its successor has stood its probation.
             server.process.wait(timeout=120)
         ask_all(2)
@@ -154,6 +178,10 @@ def life(binary, connections, upgrade):
             if server.process.poll() is None and time.monotonic() > deadline:
                 sys.exit("bench: the server does not end")
             time.sleep(0.05)
+        dumps = [path.read_text(errors="replace") for path in Path(server.dir).glob("out.*")]
+        if len(dumps) != (3 if upgrade_to else 1) or not all("\ntotals: " in dump for dump in dumps):
+            # With an upgrade: the one that was asked what it is, and the two that handed over.
+            sys.exit("bench: a process has ended without its count")
         return server.counted()
     finally:
         server.stop()

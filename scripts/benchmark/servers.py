@@ -16,13 +16,18 @@ from pathlib import Path
 class Server:
     """A server on a private port, with a directory of its own."""
 
-    def __init__(self, name, command):
+    def __init__(self, name, command, environment=None):
+        """`{port}` and `{dir}` stand for its own, in the command and in the variables that it gets besides."""
         self.name = name
         self.port = free_port()
         self.dir = tempfile.mkdtemp(prefix=f"bench-{name}-")
         self.log = open(Path(self.dir) / "log", "wb")
-        words = [word.format(port=self.port, dir=self.dir) for word in command]
-        self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+        place = {"port": self.port, "dir": self.dir}
+        words = [word.format(**place) for word in command]
+        variables = {name: value.format(**place) for name, value in (environment or {}).items()}
+        self.process = subprocess.Popen(
+            words, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, env=os.environ | variables
+        )
         deadline = time.monotonic() + 20
         while not self.answers():
             if self.process.poll() is not None or time.monotonic() > deadline:
@@ -90,7 +95,7 @@ class Server:
         before = None
         while (now := self.used_memory()) != before:
             before = now
-            time.sleep(0.25)
+            time.sleep(0.1)
 
     def load(self, commands, batch=1000):
         """Sends commands, given as sequences of words, in pipelines; reads every reply. Every command
@@ -135,6 +140,22 @@ class Server:
                 self.process.wait()
         self.log.close()
         shutil.rmtree(self.dir, ignore_errors=True)
+
+
+class Floor(Server):
+    """What answers every request `+OK`, and holds nothing."""
+
+    def answers(self):
+        try:
+            return self.call("PING") == b"+OK\r\n"
+        except OSError:
+            return False
+
+    def empty(self):
+        pass
+
+    def load(self, commands, batch=0):
+        pass
 
 
 def encode(words):

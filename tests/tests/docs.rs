@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const DOCUMENTS: [&str; 9] = [
+const DOCUMENTS: [&str; 10] = [
     "README.md",
     "ARCHITECTURE.md",
     "docs/README.md",
@@ -12,6 +12,7 @@ const DOCUMENTS: [&str; 9] = [
     "docs/differences.md",
     "docs/handoff.md",
     "docs/operations.md",
+    "docs/performance.md",
     "docs/recovery.md",
     "docs/values.md",
 ];
