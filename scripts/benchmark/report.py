@@ -7,8 +7,8 @@ from pathlib import Path
 
 from . import cpu, latency
 
-THEIRS, OURS, FLOOR = "redis-server", "hotredis", "floor"
-COLOURS = {THEIRS: "#b0b7c3", OURS: "#c8452f", FLOOR: "#4a7fb5"}
+# Of the server to compare with, ours and the floor, as every result names them.
+COLOURS = ["#b0b7c3", "#c8452f", "#4a7fb5"]
 
 
 def model():
@@ -52,12 +52,13 @@ def caption(record):
 
 
 def cpu_table(results):
+    theirs, ours, floor = results[0]["cpu_us"]
     lines = [
-        "| command | -P | redis-server, us | hotredis, us | floor, us | of redis-server | bar | of the floor | |",
+        f"| command | -P | {theirs}, us | {ours}, us | {floor}, us | of {theirs} | bar | of the {floor} | |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
     ]
     for result in results:
-        times = " | ".join(f"{result['cpu_us'][name]:.2f}" for name in (THEIRS, OURS, FLOOR))
+        times = " | ".join(f"{result['cpu_us'][name]:.2f}" for name in (theirs, ours, floor))
         failed = "**fails**" if cpu.failures(result) else "holds"
         lines.append(
             f"| {result['command']} | {result['pipeline']} | {times} | {result['cpu_ratio']:.2f} | {result['bar'] or ''} | "
@@ -73,7 +74,8 @@ def latency_table(results):
         "| ---: | ---: | --- | ---: | ---: | ---: | --- |",
     ]
     for result in results:
-        verdicts = {THEIRS: "", OURS: "holds" if latency.holds(result, OURS, THEIRS) else "**fails**"}
+        theirs, ours = result["latency"]
+        verdicts = {theirs: "", ours: "holds" if latency.holds(result, ours, theirs) else "**fails**"}
         for name, verdict in verdicts.items():
             cells = " | ".join(f"{result['latency'][name][field]:,.0f}" for field in latency.FIELDS)
             lines.append(f"| {result['pipeline']} | {result['rate']:,.0f} | {name} | {cells} | {verdict} |")
@@ -90,25 +92,26 @@ def cpu_plot(results, pipeline):
     """Bars for each command: what each server takes, as a share of redis-server's, with the microseconds beside it."""
     left, width, bar, gap, top = 120, 460, 9, 8, 56
     group = 3 * bar + gap
-    most = max(1.05, *(result["cpu_us"][name] / result["cpu_us"][THEIRS] for result in results for name in COLOURS))
+    names = list(results[0]["cpu_us"])
+    most = max(result["cpu_us"][name] / result["cpu_us"][names[0]] for result in results for name in names)
     height = top + group * len(results) + 10
     out = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + width + 90}" height="{height}" '
         'font-family="sans-serif" font-size="11">',
         '<rect width="100%" height="100%" fill="white"/>',
         f'<text x="{left}" y="18" font-size="13">Server CPU time per request at -P {pipeline}, us '
-        "(bars: as a share of redis-server's)</text>",
+        f"(bars: as a share of {html.escape(names[0])}'s)</text>",
     ]
-    for place, (name, colour) in enumerate(COLOURS.items()):
+    for place, (name, colour) in enumerate(zip(names, COLOURS)):
         x = left + place * 120
         out.append(f'<rect x="{x}" y="30" width="10" height="10" fill="{colour}"/>')
         out.append(f'<text x="{x + 15}" y="39">{html.escape(name)}</text>')
     for row, result in enumerate(results):
         y = top + row * group
         out.append(f'<text x="{left - 8}" y="{y + 17}" text-anchor="end">{html.escape(result["command"][:18])}</text>')
-        for place, (name, colour) in enumerate(COLOURS.items()):
+        for place, (name, colour) in enumerate(zip(names, COLOURS)):
             us = result["cpu_us"][name]
-            length, at = us / result["cpu_us"][THEIRS] / most * width, y + place * bar
+            length, at = us / result["cpu_us"][names[0]] / most * width, y + place * bar
             out.append(f'<rect x="{left}" y="{at}" width="{length:.1f}" height="{bar - 1}" fill="{colour}"/>')
             out.append(f'<text x="{left + length + 4:.1f}" y="{at + 8}" font-size="9">{us:.2f}</text>')
         if result["bar"]:
