@@ -166,7 +166,8 @@ fn bytes_of(ty: &str, known: &BTreeMap<String, usize>) -> usize {
         "U64" | "I64" => 8,
         "U32" => 4,
         "u8" => 1,
-        "Table" | "Tree" => 24,
+        "Table" => 24,
+        "Tree" => 16,
         "Blob" => 20,
         name => *known.get(name).unwrap_or_else(|| panic!("a record has a field of type {ty}")),
     }
