@@ -64,6 +64,11 @@ impl Executor {
     /// Takes up what a read has put behind the input of a turn whose owner died before it could
     /// note that. `Ok(false)` if there was no room for so much.
     pub(super) fn take_up_read(&mut self, turn: &mut Turn, read: u64) -> Result<bool, OutOfMemory> {
+        if read == 0 {
+            // Noted by one who died later in doing this. To say again where the turn stands would be to forget
+            // which replies that one had kept already.
+            return Ok(true);
+        }
         let room = if turn.large {
             let block = self.arena.get(turn.session).input.get();
             shm::alloc::block_size(&self.arena, block)

@@ -7,7 +7,7 @@ use rand::{RngExt, SeedableRng};
 
 use super::replies::Flushed;
 use super::tests::{Died, World, bulk, echo};
-use super::turn::Served;
+use super::turn::{Served, Turn};
 use super::{Death, InFlight, Left};
 
 impl World {
@@ -123,6 +123,35 @@ fn only_the_session_whose_socket_was_in_use_is_in_doubt() {
         world.executor.close(first).expect("memory");
         world.check();
     }
+}
+
+/// Who takes up what was left, and dies after some replies were kept, has not to have them kept again.
+#[test]
+fn replies_that_were_kept_stay_so_while_a_read_is_settled_again() {
+    let mut world = World::new(u64::MAX);
+    let (first, second) = (world.connect(), world.connect());
+    world.turn(first, b"PING\r\n");
+    world.pipe(second).dies_in = Some(0);
+    let died = catch_unwind(AssertUnwindSafe(|| world.turn(second, b"PING\r\n")));
+    assert!(died.is_err_and(|why| why.is::<Died>()));
+    let mut world = world.die();
+    // One who has noted what was read, kept the reply to the first client, and died.
+    let mut payload = world.executor.arena.payload();
+    let mut turn = Turn::left(&world.executor.arena, &payload).expect("a turn");
+    (payload[2], payload[3]) = (payload[2] + (6 << 32), 1 << 48 | 1 << 32 | 6);
+    world.executor.arena.begin().commit(&payload);
+    (turn.length, turn.read_bytes) = (6, 6);
+    // Another one, who dies right after it has settled the read.
+    world.executor.output.adopt(1, payload[2] as u32 as usize, payload[0] as u32 as usize).unwrap();
+    assert_eq!(world.executor.take_up_read(&mut turn, 0), Ok(true));
+    assert_eq!(world.executor.arena.payload(), payload);
+    let mut world = world.die();
+    assert_eq!(world.recover(), None);
+    assert!(!world.executor.has_output(first), "its reply was kept twice");
+    world.turn(second, b"");
+    world.write();
+    assert_eq!(world.received(second), b"+PONG\r\n");
+    world.check();
 }
 
 /// A client that sends requests and knows the replies.

@@ -28,7 +28,7 @@ const BULK: u64 = 64;
 /// One stop in so many has its recovery stepped through,
 const NESTED: u64 = 400;
 /// and one in so many of those amid frees.
-const NESTED_FREEING: u64 = 4;
+const NESTED_FREEING: u64 = 32;
 
 fn options() -> Options {
     Options { reserve: 0, ..Options::default() }
@@ -207,6 +207,27 @@ fn batches_of_frees() -> (Vec<Op>, Vec<Op>) {
     (setup, ops)
 }
 
+/// The same at random: many blocks of a few sizes, most spans of which are full, are freed and made again.
+fn random_frees(seed: u64) -> (Vec<Op>, Vec<Op>) {
+    let mut random = Random(seed);
+    let rooms = [290, 540, 980, 20_000, 30_000, 60_000];
+    let mut put = |key: u64| {
+        let room = rooms[if key < 214 { key % 2 } else { 2 + random.below(4) } as usize];
+        Op::Put { key, value: vec![key as u8; 9], room }
+    };
+    let setup: Vec<Op> = (0..world::KEYS).map(&mut put).collect();
+    let mut ops = Vec::new();
+    for _ in 0..3 {
+        let mut random = Random(seed ^ ops.len() as u64);
+        let mut key =
+            || if random.below(3) == 0 { 214 + random.below(26) } else { random.below(214) };
+        let keys: Vec<u64> = (0..14).map(|_| key()).collect();
+        ops.push(Op::Several(keys.iter().map(|&key| Op::Remove { key }).collect()));
+        ops.push(Op::Several(keys.iter().map(|&key| put(key)).collect()));
+    }
+    (setup, ops)
+}
+
 fn run_one(name: &str, (setup, ops): (Vec<Op>, Vec<Op>)) -> Stats {
     let begun = Instant::now();
     match step_through(&setup, &ops) {
@@ -230,6 +251,7 @@ fn every_store_leaves_the_state_before_or_after() {
             break;
         }
         run_one(&format!("seed {seed}"), random_ops(seed));
+        run_one(&format!("frees, seed {seed}"), random_frees(seed));
     }
 }
 
@@ -242,6 +264,7 @@ fn every_store_of_rare_operations_leaves_the_state_before_or_after() {
 #[test]
 fn every_store_of_a_batch_of_frees_leaves_the_state_after() {
     run_one("batches of frees", batches_of_frees());
+    run_one("frees, seed 1", random_frees(1));
 }
 
 /// Fails unless a number rose in one of the transactions and fell in another.
