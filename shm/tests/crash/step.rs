@@ -80,12 +80,17 @@ fn ranges(arena: &Arena) -> Vec<(u64, u64)> {
         (HEAP + 8, 32),
         (HEAP + 8 + SPANS_PER_REGION / 8, 32),
     ];
+    let frontier = arena.get(shm::header::HEAP).frontier.get().to_native();
     for span in 1..256 {
         let byte = arena.bytes(Off::new(HEAP + 8 + span / 8), 1)[0];
+        let at = HEAP + span * SPAN;
         if byte >> (span % 8) & 1 == 0 {
+            // One that was given back may be taken back: its header and bitmap matter still.
+            if span < frontier {
+                ranges.push((at, 1024));
+            }
             continue;
         }
-        let at = HEAP + span * SPAN;
         let head = arena.bytes(Off::new(at), 2);
         let length = match head {
             [1, class] => used_part(arena, at, *class as usize),
