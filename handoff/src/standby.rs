@@ -37,6 +37,9 @@ pub trait StandbyHost: SharedWords + SocketHolder {
     fn executor_lock(&self) -> &ExecutorLock<'_>;
 }
 
+/// Whoever is to look every few milliseconds and does not for so long was stopped.
+const STOPPED: Duration = Duration::from_millis(400);
+
 /// What a server that stands by has to do next.
 #[derive(Debug)]
 pub enum Stand {
@@ -74,6 +77,8 @@ pub struct Standby {
     held: Held,
     state: State,
     began_ns: u64,
+    /// When it last looked.
+    looked_ns: u64,
     hang: Option<Duration>,
     /// Of what the successor has died; `None` as long as it lives, or if it was to be killed.
     cause: Option<Cause>,
@@ -86,7 +91,19 @@ impl Standby {
         let held = Held::new(held);
         let state = State::Watching;
         let (hang, cause) = (None, None);
-        Self { link, process, clock, serving: from, own: to, held, state, began_ns, hang, cause }
+        Self {
+            link,
+            process,
+            clock,
+            serving: from,
+            own: to,
+            held,
+            state,
+            began_ns,
+            looked_ns: began_ns,
+            hang,
+            cause,
+        }
     }
 
     /// From now on a successor that has not ticked for so long counts as hung.
@@ -112,6 +129,7 @@ impl Standby {
                 return Stand::Leave(format!("sockets are not mirrored any more: {reason}"));
             }
         }
+        self.forgive_a_stop();
         let still = self.still(host);
         match self.hang {
             Some(hang) if still >= hang => {
@@ -163,6 +181,16 @@ impl Standby {
             _ => self.clock.now_ns(),
         };
         say_serving(&self.link, &*self.clock, self.own, began_ns, connections)
+    }
+
+    /// Begins to count anew if this process itself was stopped: whatever stopped it (a machine that was paused, or
+    /// had no processor for it) may have stopped the successor too.
+    fn forgive_a_stop(&mut self) {
+        let now = self.clock.now_ns();
+        if now.saturating_sub(self.looked_ns) > STOPPED.as_nanos() as u64 {
+            self.began_ns = now;
+        }
+        self.looked_ns = now;
     }
 
     /// How long the successor has not ticked.
