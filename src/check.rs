@@ -8,6 +8,7 @@ use shm::check::Checker;
 use shm::{Arena, View};
 
 use crate::root::Root;
+use crate::util::panics::text_of;
 use crate::{keyspace, session, statistics};
 
 /// What the checker found in a file.
@@ -59,9 +60,7 @@ pub fn check_damaged(view: &View) -> FileReport {
     let walked = panic::catch_unwind(panic::AssertUnwindSafe(|| check_arena(view)));
     panic::set_hook(hook);
     walked.unwrap_or_else(|why| {
-        let text = why.downcast_ref::<String>().cloned();
-        let text = text.or_else(|| why.downcast_ref::<&str>().map(ToString::to_string));
-        let text = text.unwrap_or_else(|| "it makes no sense".into());
+        let text = text_of(&*why).unwrap_or("it makes no sense");
         FileReport { clean: false, text: format!("the walk cannot go on: {text}\n") }
     })
 }

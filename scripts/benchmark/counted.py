@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from .servers import Server, encode
+from .servers import Server, encode, read_reply
 
 KEYS = 10_000
 ELEMENTS = 1_000_000
@@ -110,7 +110,7 @@ def count(binary, case, clients=10, pipeline=16, rounds=400, rounds_before=50):
                 number += pipeline
             for reply in replies:
                 for _ in range(pipeline):
-                    read_reply(reply)
+                    expect_reply(reply)
         server.control("-i", "off")
         server.control("-d")
         return server.counted() / (rounds * clients * pipeline)
@@ -127,12 +127,10 @@ def is_running(pid):
         return False
 
 
-def read_reply(replies):
-    line = replies.readline()
+def expect_reply(replies):
+    line = read_reply(replies)
     if not line or line.startswith(b"-"):
         sys.exit(f"bench: a request was answered with {line!r}")
-    if line.startswith(b"$") and line != b"$-1\r\n":
-        replies.read(int(line[1:]) + 2)
 
 
 def count_upgrade(binary, connections):
@@ -159,7 +157,7 @@ def life(binary, connections, preload, upgrade_to=None):
     def ask_all(number):
         for at, (client, reply) in enumerate(zip(clients, replies)):
             client.sendall(encode(["SET", f"key:{at}", str(number)]))
-            read_reply(reply)
+            expect_reply(reply)
 
     try:
         ask_all(1)

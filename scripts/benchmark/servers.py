@@ -107,12 +107,10 @@ class Server:
 
             def read():
                 while sent.acquire() and not failure:
-                    line = replies.readline()
+                    line = read_reply(replies)
                     if line == b"":
                         return
-                    if line.startswith(b"$"):
-                        replies.read(int(line[1:]) + 2)
-                    elif line.startswith(b"-"):
+                    if line.startswith(b"-"):
                         failure.append(line.decode(errors="replace"))
 
             reader = threading.Thread(target=read)
@@ -156,6 +154,14 @@ class Floor(Server):
 
     def load(self, commands, batch=0):
         pass
+
+
+def read_reply(replies):
+    """Reads a reply of one line, or a bulk string; returns the line, nothing at the end."""
+    line = replies.readline()
+    if line.startswith(b"$") and line != b"$-1\r\n":
+        replies.read(int(line[1:]) + 2)
+    return line
 
 
 def encode(words):

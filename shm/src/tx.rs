@@ -214,7 +214,7 @@ impl<'a> Tx<'a> {
     #[inline(always)]
     pub fn write(&mut self, off: Off<u8>, bytes: &[u8]) -> Result<(), OutOfMemory> {
         if bytes.len().wrapping_sub(1) >= MAX_ENTRY {
-            return self.write_in_parts(off, bytes);
+            return self.write_long(off, bytes);
         }
         let place = self.log(off.raw(), bytes.len(), Fixed(false))?;
         // SAFETY: as in `set`; `bytes` cannot overlap the place because a slice of the arena would
@@ -226,28 +226,19 @@ impl<'a> Tx<'a> {
 
     #[cold]
     #[inline(never)]
-    fn write_in_parts(&mut self, off: Off<u8>, bytes: &[u8]) -> Result<(), OutOfMemory> {
-        let mut at = off;
-        for part in bytes.chunks(MAX_ENTRY) {
-            self.write(at, part)?;
-            at = at.byte_add(part.len() as u64);
-        }
+    fn write_long(&mut self, off: Off<u8>, bytes: &[u8]) -> Result<(), OutOfMemory> {
+        self.log_all(off.raw(), bytes.len())?;
+        self.write_unreachable(off, bytes);
         Ok(())
     }
 
     /// Fills bytes in place with one value, logging their old content.
     pub fn fill(&mut self, off: Off<u8>, value: u8, length: usize) -> Result<(), OutOfMemory> {
-        let mut at = off.raw();
-        let mut left = length;
-        while left > 0 {
-            let part = left.min(MAX_ENTRY);
-            let place = self.log(at, part, Fixed(false))?;
-            // SAFETY: as in `set`.
-            unsafe { std::ptr::write_bytes(place, value, part) };
-            order();
-            at += part as u64;
-            left -= part;
-        }
+        self.log_all(off.raw(), length)?;
+        let place = self.arena.place(off.raw(), length as u64);
+        // SAFETY: as in `set`.
+        unsafe { std::ptr::write_bytes(place, value, length) };
+        order();
         Ok(())
     }
 

@@ -183,9 +183,9 @@ impl View {
         unsafe { self.payload_place(which).byte_add(std::mem::offset_of!(Commit, used)).cast() }
     }
 
-    /// Bytes in blocks in use, as the last commit left them.
+    /// Bytes in blocks in use, as of the last commit.
     #[inline]
-    pub(crate) fn used_at_commit(&self) -> u64 {
+    pub fn used_bytes(&self) -> u64 {
         self.used_noted(State::decode(self.log_state().load(Ordering::Relaxed)).which)
     }
 

@@ -122,7 +122,7 @@ where
         if counted {
             let len_slot = field!(head(tx), Head.len);
             let count = U32::from_native(self.elements.len() as u32);
-            tx.insert_counted((array, HEAD), (len_slot, count), len, at, new).unwrap();
+            tx.insert_counted(array, (len_slot, count), len, at, new).unwrap();
         } else {
             tx.insert(array, len, at, new).unwrap();
             self.set_len(tx).unwrap();

@@ -7,6 +7,7 @@ use std::panic::PanicHookInfo;
 
 use tracing::error;
 
+use crate::util::panics::text_of;
 use crate::words::HandoffWords;
 
 /// From now on panics of this process are treated so. The calling thread is the executor of the arena
@@ -24,8 +25,7 @@ pub(super) fn settle(words: HandoffWords) {
 
 /// What a panic says.
 pub(super) fn message(payload: &(dyn Any + Send)) -> &str {
-    let text = payload.downcast_ref::<&str>().copied();
-    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+    text_of(payload).unwrap_or("no message")
 }
 
 /// While it lives, a panic ends the process: what is being mended cannot be mended again.

@@ -18,6 +18,13 @@ fn start(file: &Path) -> Server {
     Setup::hotredis().arguments(&["--arena-file", &file.to_string_lossy()]).start()
 }
 
+/// A server starts on the file, and holds so many keys.
+fn assert_serves(file: &Path, keys: i64) {
+    let server = start(file);
+    assert_eq!(server.connect().call(&["DBSIZE"]), Value::Integer(keys));
+    server.finish();
+}
+
 /// Sets 2,000 keys.
 fn fill(client: &mut Client, value: impl Fn(usize) -> String) {
     for i in 0..2_000 {
@@ -87,9 +94,7 @@ fn the_keys_survive_the_death_of_all_processes_and_the_connections_do_not() {
     assert!(upgrade.success, "{}", upgrade.output);
     assert_eq!(client.call(&["GET", "key1"]), Value::bulk("new"));
     server.finish();
-    let server = start(&file);
-    assert_eq!(server.connect().call(&["DBSIZE"]), Value::Integer(2_001));
-    server.finish();
+    assert_serves(&file, 2_001);
 }
 
 #[test]
@@ -194,9 +199,7 @@ fn a_file_that_is_damaged_is_refused_and_left_as_it_is() {
         assert!(content(&copy) == before, "{how}: the file was changed");
     }
     // The original is none the worse.
-    let server = start(&file);
-    assert_eq!(server.connect().call(&["DBSIZE"]), Value::Integer(2_000));
-    server.finish();
+    assert_serves(&file, 2_000);
 }
 
 /// After the machine has gone down, what is whole is served.

@@ -60,12 +60,6 @@ impl View {
         ready.saturating_sub(layout::HEAP).saturating_sub(holes * SPAN)
     }
 
-    /// Bytes in blocks in use, as of the last commit.
-    #[inline]
-    pub fn used_bytes(&self) -> u64 {
-        self.used_at_commit()
-    }
-
     /// How full the arena is.
     pub fn stats(&self) -> Stats {
         let heap = self.get(HEAP);

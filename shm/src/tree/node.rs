@@ -197,7 +197,7 @@ fn put_all<E: Entry>(
     let len = len(tx, node);
     let count = U16::from_native((len + entries.len()) as u16);
     let slot = field!(node, Node.len);
-    tx.insert_counted((place(node, 0), HEAD), (slot, count), len, index, entries)
+    tx.insert_counted(place(node, 0), (slot, count), len, index, entries)
 }
 
 /// Cuts the entries `from..to` out.

@@ -34,28 +34,25 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// [`insert`](Tx::insert) into an array that stands behind a head of `head` bytes, in which its new length
-    /// is noted: one entry of the log for both.
+    /// [`insert`](Tx::insert) into an array that stands a little behind the slot in which its new length is
+    /// noted: one entry of the log for both.
     ///
     /// # Panics
     ///
-    /// If `at` lies behind the end, or the slot of the length not in the head.
+    /// If `at` lies behind the end, or the slot not before the array.
     #[inline(always)]
     pub fn insert_counted<T: Record, C: Record>(
         &mut self,
-        (array, head): (Off<T>, u64),
+        array: Off<T>,
         (slot, count): (Off<Slot<C>>, C),
         length: usize,
         at: usize,
         records: &[T],
     ) -> Result<(), OutOfMemory> {
-        let start = array.raw() - head;
-        assert!(
-            at <= length
-                && slot.raw() >= start
-                && slot.raw() + size_of::<C>() as u64 <= array.raw()
-        );
-        self.log_all(start, head as usize + length * size_of::<T>())?;
+        let start = slot.raw();
+        assert!(at <= length && start + size_of::<C>() as u64 <= array.raw());
+        let head = (array.raw() - start) as usize;
+        self.log_all(start, head + length * size_of::<T>())?;
         self.insert_logged(array, length, at, records);
         let place = self.arena.place(slot.raw(), size_of::<C>() as u64);
         // SAFETY: as in `Tx::set`; it was logged.
@@ -143,7 +140,7 @@ impl Tx<'_> {
 
     /// Logs the old content of a range of any length.
     #[inline(always)]
-    fn log_all(&mut self, start: u64, length: usize) -> Result<(), OutOfMemory> {
+    pub(super) fn log_all(&mut self, start: u64, length: usize) -> Result<(), OutOfMemory> {
         const SHORT: usize = 1024;
         if !CRASH_SAFE || length == 0 {
             return Ok(());
