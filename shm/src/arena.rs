@@ -197,6 +197,8 @@ pub struct Arena {
     pub(crate) rollbacks: Vec<(u64, u64)>,
     /// What the open transaction has logged already.
     pub(crate) logged: Logged,
+    /// Large blocks that this process has made.
+    pub(crate) large_made: u64,
     /// Which of the executor's buffers were taken.
     pub(crate) buffers_taken: [bool; 2],
     /// What is to fail on purpose.
@@ -330,6 +332,7 @@ impl Arena {
             span_hint: 0,
             rollbacks: Vec::new(),
             logged: Logged::new(),
+            large_made: 0,
             buffers_taken: [false; 2],
             #[cfg(debug_assertions)]
             faults: Default::default(),

@@ -338,6 +338,16 @@ impl<'a> Tx<'a> {
         Ok(())
     }
 
+    /// Moves a block's content to another block of the same size, and frees it at the commit. The caller lets
+    /// its one referrer lead there.
+    pub fn relocate<T>(&mut self, block: Off<T>) -> Result<Off<T>, OutOfMemory> {
+        let size = crate::alloc::block_size(self, block.cast());
+        let fresh = self.alloc(size)?;
+        self.init_copy(&fresh, 0, block.cast(), size);
+        self.free(block)?;
+        Ok(fresh.off().cast())
+    }
+
     #[inline(always)]
     fn fresh_place<T>(&self, fresh: &Fresh<T>, at: u64, bytes: u64) -> *mut u8 {
         assert!(

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use shm::layout::SPAN;
 use shm::{Arena, Options};
-use world::{Model, Op, Random};
+use world::{Model, Op, Part, Random};
 
 /// A runner with a fixed seed: the same cases on every machine. `PROPTEST_CASES` runs more of them.
 fn runner(cases: u32) -> TestRunner {
@@ -66,6 +66,12 @@ fn op() -> impl Strategy<Value = Op> {
         10 => nested.clone(),
         1 => prop::collection::vec(nested, 1..6).prop_map(Op::Abandoned),
         1 => Just(Op::Maintain),
+        2 => prop_oneof![
+            Just(Part::Mark),
+            (1..9usize).prop_map(Part::Move),
+            Just(Part::End),
+        ]
+        .prop_map(Op::Evacuate),
     ]
 }
 

@@ -72,6 +72,12 @@ accessors! {
     requirepass: text "requirepass";
     /// Longest bulk string of a request, in bytes.
     proto_max_bulk_len: u64 "proto-max-bulk-len";
+    /// Whether blocks are moved so that memory can be given back.
+    activedefrag: bool "activedefrag";
+    /// From which share of waste on, in percent of what is used.
+    active_defrag_threshold_lower: u64 "active-defrag-threshold-lower";
+    /// From how many bytes of waste on.
+    active_defrag_ignore_bytes: u64 "active-defrag-ignore-bytes";
     /// Most bytes of a client's unread requests.
     client_query_buffer_limit: u64 "client-query-buffer-limit";
     /// Limits of unsent replies, per class of client.

@@ -3,6 +3,7 @@
 
 use shm::{U64, field, table};
 
+use super::defrag::Defrag;
 use super::{Executor, blocking, bump, events};
 use crate::keyspace::expire::{self, Cursor, Slice};
 use crate::keyspace::trash;
@@ -19,6 +20,7 @@ pub struct Background {
     shrink_hash: u64,
     next_session: u32,
     expired: Vec<(u64, Vec<u8>)>,
+    pub(super) defrag: Defrag,
 }
 
 /// Segments whose headers one slice of the expiry cycle looks at.
@@ -53,6 +55,7 @@ impl Executor {
         let mut urgent = self.expire(start + ROUND_US);
         urgent |= self.free_trash(start + ROUND_US);
         self.shrink_tables(start + ROUND_US);
+        urgent |= self.defragment(start + ROUND_US);
         urgent | self.give_back(start + ROUND_US)
     }
 

@@ -21,6 +21,7 @@ pub mod blocking;
 pub mod clients;
 mod culprit;
 mod cx;
+mod defrag;
 pub mod dispatch;
 pub mod events;
 mod input;
@@ -271,6 +272,8 @@ pub(crate) fn bump(arena: &mut Arena, counter: Off<shm::Hint<shm::U64>>, by: u64
 mod blocking_tests;
 #[cfg(test)]
 mod culprit_tests;
+#[cfg(test)]
+mod defrag_tests;
 #[cfg(all(test, debug_assertions))]
 mod fault_tests;
 #[cfg(test)]

@@ -21,6 +21,7 @@ pub(crate) fn initialise(arena: &mut Arena) -> Result<(), OutOfMemory> {
         holes: zero,
         large_spans: zero,
         large_live: zero,
+        evacuating: zero,
         classes: [class; CLASS_COUNT],
     };
     let place = arena.place(HEAP.raw(), size_of::<HeapHeader>() as u64);

@@ -13,12 +13,14 @@
 //! The header of a block's span is found from the block's offset alone.
 
 mod class;
+mod evacuate;
 mod heap;
 pub(crate) mod region;
 mod span;
 
 pub(crate) use class::classes_hash;
 pub use class::{CLASS_COUNT, CLASSES_VERSION, class_of, class_size};
+pub use evacuate::{Ending, Evacuation, Survey};
 pub use heap::{Stats, Usage};
 pub use region::RegionHeader;
 pub use span::SpanHeader;
@@ -64,6 +66,8 @@ record! {
         pub large_spans: Slot<U64>,
         /// Large blocks in use.
         pub large_live: Slot<U64>,
+        /// Small spans whose blocks are to be moved elsewhere.
+        pub evacuating: Slot<U64>,
         /// One entry a class.
         pub classes: [ClassHeader; CLASS_COUNT],
     }

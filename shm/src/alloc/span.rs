@@ -30,8 +30,11 @@ record! {
         pub kind: Slot<u8>,
         /// Class of a small span.
         pub class: u8,
+        /// 1 while the blocks of a small span are to be moved elsewhere: it is in no list, so nothing is
+        /// allocated from it.
+        pub evacuating: Slot<u8>,
         /// Unused.
-        pub reserved: [u8; 6],
+        pub reserved: [u8; 5],
         /// The next span of the class with free blocks.
         pub next: Slot<Off<SpanHeader>>,
         /// The previous one.
@@ -117,7 +120,7 @@ fn empty_word(class: usize, word: u64) -> u64 {
 }
 
 /// Whether no block of a span is free.
-fn is_full(view: &View, span: Off<SpanHeader>, class: usize) -> bool {
+pub(super) fn is_full(view: &View, span: Off<SpanHeader>, class: usize) -> bool {
     let words = view.array(bitmap_word(span, 0), bitmap_words(class) as usize);
     words.iter().all(|word| word.get().to_native() == u64::MAX)
 }
@@ -201,7 +204,8 @@ fn new_span(tx: &mut Tx<'_>, class: usize) -> Result<Off<SpanHeader>, OutOfMemor
     let header = SpanHeader {
         kind: Slot::new(SMALL),
         class: class as u8,
-        reserved: [0; 6],
+        evacuating: Slot::new(0),
+        reserved: [0; 5],
         next: Slot::new(Off::NULL),
         previous: Slot::new(Off::NULL),
         search: Hint::new(U32::from_native(0)),
@@ -304,11 +308,13 @@ fn link(step: &mut FreeStep<'_>, span: Off<SpanHeader>, class: usize) {
 fn unlink_empty(step: &mut FreeStep<'_>, span: Off<SpanHeader>, class: usize) {
     let header = step.arena.read(span);
     let (next, previous) = (header.next.get(), header.previous.get());
-    if next.is_null() && previous.is_null() {
-        return;
-    }
     let class = class_header(class);
-    if previous.is_null() {
+    if header.evacuating.get() != 0 {
+        let left = step.arena.get(HEAP).evacuating.get().to_native();
+        step.set(field!(HEAP, HeapHeader.evacuating), U64::from_native(left - 1));
+    } else if next.is_null() && previous.is_null() {
+        return;
+    } else if previous.is_null() {
         step.set(field!(class, ClassHeader.partial), next);
     } else {
         step.set(field!(previous, SpanHeader.next), next);
@@ -334,7 +340,8 @@ pub(crate) fn allocate_large(tx: &mut Tx<'_>, size: u64) -> Result<(Off<u8>, u64
     let header = SpanHeader {
         kind: Slot::new(LARGE),
         class: 0,
-        reserved: [0; 6],
+        evacuating: Slot::new(0),
+        reserved: [0; 5],
         next: Slot::new(Off::NULL),
         previous: Slot::new(Off::NULL),
         search: Hint::new(U32::from_native(0)),
@@ -342,6 +349,7 @@ pub(crate) fn allocate_large(tx: &mut Tx<'_>, size: u64) -> Result<(Off<u8>, u64
         rest: [0; 32],
     };
     region::init_span(tx, span.cast(), header);
+    tx.arena().large_made += 1;
     let (live, total) = {
         let heap = tx.get(HEAP);
         (heap.large_live.get().to_native(), heap.large_spans.get().to_native())

@@ -212,13 +212,19 @@ impl Checker<'_> {
                 span = head.next.get();
             }
         }
+        let mut marked = 0;
         for (number, listed) in listed.into_iter().enumerate() {
             let Kind::Small(class) = self.spans[number] else { continue };
             let free = alloc::free_blocks(self.view, span_offset(number), class as usize);
-            if listed != (free > 0) {
-                self.finding(format!("span {number} has {free} free blocks; in a list: {listed}"));
+            let evacuating = self.view.get(span_offset(number)).evacuating.get();
+            marked += u64::from(evacuating != 0);
+            if listed != (free > 0 && evacuating == 0) || evacuating > 1 {
+                self.finding(format!(
+                    "span {number} has {free} free blocks, evacuating {evacuating}; in a list: {listed}"
+                ));
             }
         }
+        self.compare("spans to be emptied", marked, self.view.evacuating());
     }
 
     pub(super) fn check_totals(&mut self, totals: &Totals) {

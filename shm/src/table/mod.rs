@@ -26,12 +26,14 @@ mod build;
 mod change;
 mod copy;
 mod drain;
+mod relocate;
 mod scan;
 
 pub use build::build;
 pub use change::{insert, remove, replace};
 pub use copy::copy;
 pub use drain::{Drained, drain_step, shrink_step};
+pub use relocate::relocate_step;
 pub use scan::{
     Scan, entries, for_each, for_each_of, random_entry, scan_step, segment_end, segments,
 };

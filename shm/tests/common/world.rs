@@ -96,8 +96,21 @@ pub enum Op {
     Abandoned(Vec<Op>),
     /// Gives unused memory back to the system.
     Maintain,
+    /// A part of an evacuation: marks spans, moves the table's entries, or ends it.
+    Evacuate(Part),
     /// Breaks the rule of logging first: for tests of the tests.
     Broken,
+}
+
+/// A part of an evacuation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Marks every span with a free block.
+    Mark,
+    /// Moves what lies in marked spans, up to so many entries in a transaction.
+    Move(usize),
+    /// Takes the marks off.
+    End,
 }
 
 /// How many keys there are.
@@ -300,7 +313,9 @@ fn change(tx: &mut Tx<'_>, root: Off<Root>, op: &Op) -> Result<(), OutOfMemory> 
         Op::Broken => break_the_rule(tx, word_at(root, 0))?,
         Op::Tree(_) | Op::Deque(_) | Op::Packed(_) | Op::Drain { .. } => unreachable!("in apply"),
         Op::Several(_) | Op::Failing(_) => unreachable!("in apply"),
-        Op::Abandoned(_) | Op::Maintain => unreachable!("not within a transaction"),
+        Op::Abandoned(_) | Op::Maintain | Op::Evacuate(_) => {
+            unreachable!("not within a transaction")
+        }
     }
     Ok(())
 }
@@ -384,6 +399,7 @@ pub fn run(
         Op::Maintain => {
             arena.maintain(0, 64);
         }
+        Op::Evacuate(part) => evacuate(arena, *part)?,
         Op::Abandoned(ops) => {
             let mut forgotten = model.as_deref().cloned();
             let mut tx = arena.begin();
@@ -406,6 +422,36 @@ pub fn run(
         }
     }
     arena.begin().commit(&payload);
+    Ok(())
+}
+
+fn evacuate(arena: &mut Arena, part: Part) -> Result<(), OutOfMemory> {
+    use shm::alloc::{Ending, Evacuation, Survey};
+    match part {
+        Part::Mark => {
+            let mut survey = Survey::of_all();
+            while survey.look(arena, 3) == Evacuation::More {}
+            while survey.mark(arena, 3)? == Evacuation::More {}
+        }
+        Part::Move(limit) => {
+            let table = field!(root(arena), Root.table);
+            let mut next = Some(0);
+            while let Some(hash) = next {
+                next = arena.transact(|tx| {
+                    table::relocate_step(tx, table, hash, limit, |tx, entry| {
+                        match tx.is_evacuating(entry) {
+                            true => tx.relocate(entry).map(Some),
+                            false => Ok(None),
+                        }
+                    })
+                })?;
+            }
+        }
+        Part::End => {
+            let mut ending = Ending::default();
+            while ending.step(arena, 3)? == Evacuation::More {}
+        }
+    }
     Ok(())
 }
 
@@ -505,7 +551,7 @@ pub fn random_op(random: &mut Random, large: u64, depth: u32) -> Op {
     let few = |random: &mut Random| {
         (0..1 + random.below(6)).map(|_| random_op(random, large, depth + 1)).collect()
     };
-    match random.below(if depth == 0 { 45 } else { 37 }) {
+    match random.below(if depth == 0 { 47 } else { 37 }) {
         0..=8 => {
             let room = if random.below(40) == 0 { random.below(200_000) } else { 0 };
             Op::Put { key: random.next(), value: random.content(most), room }
@@ -541,6 +587,15 @@ pub fn random_op(random: &mut Random, large: u64, depth: u32) -> Op {
                 .map(|_| Op::Put { key: random.next(), value: random.content(20), room: 0 })
                 .collect(),
         ),
+        44 | 45 => Op::Evacuate(random_part(random)),
         _ => Op::Maintain,
+    }
+}
+
+fn random_part(random: &mut Random) -> Part {
+    match random.below(3) {
+        0 => Part::Mark,
+        1 => Part::Move(1 + random.below(9) as usize),
+        _ => Part::End,
     }
 }

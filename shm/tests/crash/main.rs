@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use shm::{Arena, Options};
 use step::{Child, Shadow};
-use world::{Model, Op, Random, Shape};
+use world::{Model, Op, Part, Random, Shape};
 
 /// Of the stops within one ascending bulk copy, the share that is recovered is one in so many.
 const BULK: u64 = 64;
@@ -228,6 +228,21 @@ fn random_frees(seed: u64) -> (Vec<Op>, Vec<Op>) {
     (setup, ops)
 }
 
+/// Spans that are emptied: entries and segments are moved, spans given back, and marks taken off again.
+fn evacuations() -> (Vec<Op>, Vec<Op>) {
+    let put = |key: u64, room: u64| Op::Put { key, value: vec![key as u8; 9], room };
+    let mut setup: Vec<Op> = (0..120).map(|key| put(key, 290)).collect();
+    setup.extend((120..130).map(|key| put(key, 20_000)));
+    setup.extend((0..120).filter(|key| key % 4 != 1).map(|key| Op::Remove { key }));
+    setup.extend([121, 123, 124, 126, 129].map(|key| Op::Remove { key }));
+    let mut ops = vec![Op::Evacuate(Part::Mark)];
+    ops.push(Op::Several(vec![put(131, 290), Op::Remove { key: 5 }, put(132, 20_000)]));
+    ops.extend([Op::Evacuate(Part::Move(7)), Op::Evacuate(Part::Mark), put(133, 290)]);
+    ops.extend([Op::Evacuate(Part::End), Op::Evacuate(Part::Mark), Op::Evacuate(Part::Move(30))]);
+    ops.push(Op::Several((0..60).map(|key| Op::Remove { key }).collect()));
+    (setup, ops)
+}
+
 fn run_one(name: &str, (setup, ops): (Vec<Op>, Vec<Op>)) -> Stats {
     let begun = Instant::now();
     match step_through(&setup, &ops) {
@@ -259,6 +274,11 @@ fn every_store_leaves_the_state_before_or_after() {
 fn every_store_of_rare_operations_leaves_the_state_before_or_after() {
     let shapes = run_one("rare operations", rare_ops()).shapes;
     changes_both_ways(&shapes, |shape| shape.depth.into(), "the directory's depth");
+}
+
+#[test]
+fn every_store_of_an_evacuation_leaves_the_state_as_it_was() {
+    run_one("evacuations", evacuations());
 }
 
 #[test]

@@ -199,7 +199,7 @@ pub fn memory(cx: &Cx<'_>, text: &mut String) {
             ("mem_cluster_links", "0"),
             ("mem_aof_buffer", "0"),
             ("mem_allocator", "hotredis-arena"),
-            ("active_defrag_running", "0"),
+            ("active_defrag_running", if cx.tx.evacuating() > 0 { "1" } else { "0" }),
             ("lazyfree_pending_objects", "0"),
             ("lazyfreed_objects", "0"),
         ],
