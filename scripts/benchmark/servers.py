@@ -73,8 +73,12 @@ class Server:
         sys.exit(f"bench: {self.name} does not tell used_memory")
 
     def resident(self):
-        """Bytes of memory that the system has given the server: private pages, and every page of shared
-        memory once, touched by a process that lives or not."""
+        """Bytes of memory that the system has given the server."""
+        return sum(self.memory())
+
+    def memory(self):
+        """Bytes of memory that the system has given the server: of private pages, and of shared memory every page
+        once, touched by a process that lives or not."""
         private, shared = 0, {}
         for pid in self.pids():
             for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
@@ -87,7 +91,7 @@ class Server:
                         shared[found.st_ino] = found.st_blocks * 512
                 except FileNotFoundError:
                     pass
-        return private + sum(shared.values())
+        return private, sum(shared.values())
 
     def empty(self):
         """Drops all keys, and waits until the server has freed what they took."""
