@@ -87,7 +87,7 @@ impl Shared {
 
     fn target(&self) -> u64 {
         let frontier = self.frontier();
-        let ahead = ((frontier - layout::HEAP) / 16).clamp(MIN_AHEAD, MAX_AHEAD);
+        let ahead = ((frontier - layout::HEAP) / 32).clamp(MIN_AHEAD, MAX_AHEAD);
         (frontier + ahead).next_multiple_of(STEP).min(self.mapping.len())
     }
 

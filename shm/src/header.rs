@@ -16,7 +16,7 @@ use crate::undo::LogHeader;
 /// `b"hotredis"`, the first eight bytes of an arena.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"hotredis");
 /// Version of everything that this file fixes: the places of records and words.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 
 record! {
     /// What the arena is. At offset 0.

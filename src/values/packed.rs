@@ -130,7 +130,7 @@ pub fn splice_counted(
     let identity = Identity::of(&EntryView::new(tx, off));
     let (key, expiry) = (&identity.key, identity.expiry);
     // What has grown will grow again.
-    let slack = if len > old_len { len / 8 } else { 0 };
+    let slack = if len > old_len { len / 16 } else { 0 };
     let fresh = entry::create(tx, key, kind, expiry, length(len + slack)?)?;
     let start = entry::value_at(key.len(), expiry.is_some());
     tx.init_copy(&fresh, start, place, split as u64);

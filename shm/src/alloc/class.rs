@@ -1,20 +1,46 @@
 //! Size classes.
 
 /// Changes whenever the classes or a span's layout change.
-pub const CLASSES_VERSION: u64 = 1;
+pub const CLASSES_VERSION: u64 = 2;
 
-/// Sizes in bytes. Steps of 8 up to 128, where most of a keyspace's blocks are; then four a doubling
-/// or more, so that packed runs, which grow to some KiB, waste a tenth at most; beyond 1 KiB sizes that
-/// divide a span with little left over, 4032 (a segment of a hash table), 4352 (a packed run of little
-/// more than 4 KiB) and 16320 (a part of a blob) among them.
-pub(super) const SIZES: [u64; CLASS_COUNT] = [
-    16, 24, 32, 40, 48, 56, 64, 72, 80, 88, 96, 104, 112, 120, 128, 160, 192, 224, 256, 320, 384,
-    448, 512, 640, 768, 896, 1024, 1168, 1280, 1408, 1536, 1672, 1808, 2032, 2336, 2608, 2968,
-    3264, 3632, 4032, 4352, 5440, 6528, 8160, 10896, 13072, 16320, 21792, 32688,
+/// The larger classes: a packed run of some KiB wastes a tenth at most; sizes that divide a span with
+/// little left over, 4032 (a segment of a hash table), 4352 (a packed run of little more than 4 KiB) and
+/// 16320 (a part of a blob) among them.
+const LARGER: [u64; 22] = [
+    1168, 1280, 1408, 1536, 1672, 1808, 2032, 2336, 2608, 2968, 3264, 3632, 4032, 4352, 5440, 6528,
+    8160, 10896, 13072, 16320, 21792, 32688,
 ];
 
+/// Bounds in bytes and the step of classes between them: a block of a keyspace of small values, of which
+/// there are most, wastes less than 8 bytes, any other up to 1 KiB a sixteenth at most.
+const STEPS: [(u64, u64, u64); 3] = [(16, 256, 8), (256, 512, 16), (512, 1024, 32)];
+
 /// How many classes there are.
-pub const CLASS_COUNT: usize = 49;
+pub const CLASS_COUNT: usize = 1 + 30 + 16 + 16 + LARGER.len();
+
+/// Sizes in bytes.
+pub(super) const SIZES: [u64; CLASS_COUNT] = {
+    let mut sizes = [16; CLASS_COUNT];
+    let (mut class, mut range) = (1, 0);
+    while range < STEPS.len() {
+        let (from, to, step) = STEPS[range];
+        let mut size = from + step;
+        while size <= to {
+            sizes[class] = size;
+            class += 1;
+            size += step;
+        }
+        range += 1;
+    }
+    let mut larger = 0;
+    while larger < LARGER.len() {
+        sizes[class] = LARGER[larger];
+        class += 1;
+        larger += 1;
+    }
+    assert!(class == CLASS_COUNT);
+    sizes
+};
 
 const STEP: usize = 8;
 const TABLE_MAX: usize = 4352;

@@ -13,6 +13,7 @@
 //! - The home bucket comes from the low 32 bits of the hash. An entry that finds it full goes to
 //!   one of the next three (its displacement); the home's meta word counts those, so that a look-up
 //!   goes on only where needed: usually it touches one line of the directory, one bucket, one entry.
+//!   If all four are full, one of their entries moves on to make room.
 //! - A segment with no room is split in two by the next bit of the hash, which the tags hold, so no
 //!   entry is touched. The halves are new blocks, the old one is freed at the commit: the log stays
 //!   small. Only the directory's doubling costs more than a segment: a copy of 8 bytes a segment.

@@ -1,5 +1,7 @@
 //! Adding members, and changing scores.
 
+use std::collections::HashSet;
+
 use super::*;
 
 /// The options of `ZADD`.
@@ -109,14 +111,20 @@ pub fn add_elements(
 fn add_each<'b>(
     cx: &mut Cx<'_>,
     options: Options,
-    elements: impl Iterator<Item = (f64, &'b [u8])>,
+    elements: impl Iterator<Item = (f64, &'b [u8])> + Clone,
 ) -> Outcome {
     let mut key = cx.open(cx.arg(1))?;
     if let Some(found) = &key.found {
         reader(cx, found)?;
     }
     let (mut added, mut updated, mut result) = (0, 0, None);
-    for (i, (score, member)) in elements.enumerate() {
+    let rest = if !key.exists() && !options.xx && come_as_one(elements.clone()) {
+        added = add_whole(cx, &mut key, elements.clone())?;
+        None
+    } else {
+        Some(elements)
+    };
+    for (i, (score, member)) in rest.into_iter().flatten().enumerate() {
         if i > 0 && !key.exists() {
             // The member before made it.
             key = cx.peek(key.name)?;
@@ -139,6 +147,29 @@ fn add_each<'b>(
         cx.notify(class::ZSET, if options.incr { "zincr" } else { "zadd" }, key.name)?;
     }
     Ok(())
+}
+
+/// Whether it makes no difference if these are added one after the other or at once: no member comes
+/// twice, and no score is -0, of which a packed value keeps the sign or not by what came before.
+fn come_as_one<'b>(mut elements: impl Iterator<Item = (f64, &'b [u8])>) -> bool {
+    let mut members = HashSet::new();
+    let is_minus_zero = |score: f64| score == 0.0 && score.is_sign_negative();
+    elements.all(|(score, member)| !is_minus_zero(score) && members.insert(member))
+        && members.len() > 1
+}
+
+/// Makes a key that is not there of all its elements: a block that is just large enough, and made once.
+fn add_whole<'b>(
+    cx: &mut Cx<'_>,
+    key: &mut Key<'_>,
+    elements: impl Iterator<Item = (f64, &'b [u8])>,
+) -> Result<i64, Fail> {
+    let mut builder = Builder::default();
+    elements.for_each(|(score, member)| builder.push(member, score));
+    let limits = limits(cx);
+    let fresh = builder.create(&mut cx.tx, key.name, None, &limits)?;
+    cx.put(key, fresh)?;
+    Ok(builder.len() as i64)
 }
 
 fn add_one(

@@ -66,7 +66,7 @@ impl Builder {
     }
 }
 
-/// Makes an entry with one element. `ZADD` may go on adding: [`Builder`] takes several at once.
+/// Makes an entry with one element.
 pub fn create(
     tx: &mut Tx<'_>,
     key: &[u8],
