@@ -5,6 +5,8 @@
     scripts/bench.py --only cpu --tests get,zadd         CPU time and throughput of these
     scripts/bench.py --command 'HSET h f v'              of any command (may be given several times)
     scripts/bench.py --only memory --types hash,set      memory of these types
+    scripts/bench.py --serve '--hugepages transparent' --against-plain
+                                                         an option of hotredis, beside hotredis without it
     scripts/bench.py --quick                             one round and a tenth of everything, to see that all works
     scripts/bench.py --only cpu --document               also puts tables and plots into docs/performance.md and docs/img
     scripts/bench.py --of target/bench/latest.json       measures nothing: tables and plots of what was measured then
@@ -51,10 +53,12 @@ def parse_arguments():
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--requests", type=int, help="requests of each measurement (default: about a second's)")
     parser.add_argument("--values", type=int, default=1_000_000, help="values, or elements of one, for memory and stalls")
-    parser.add_argument("--keyspace", type=int, help="random keys out of so many (redis-benchmark -r; default: one key)")
+    parser.add_argument("--keyspace", type=int, help="random keys out of so many, all of them there (default: one key)")
     parser.add_argument("--binary", default=str(ROOT / "target/release/hotredis"), help="the hotredis to measure")
     parser.add_argument("--redis", default="redis-server", help="the server to compare with")
     parser.add_argument("--tools", default=str(ROOT / "target/release"), help="where hotredis-floor and hotredis-load are")
+    parser.add_argument("--serve", default="", help="more arguments of `hotredis serve`, in its words")
+    parser.add_argument("--against-plain", action="store_true", help="hotredis without --serve in redis-server's place")
     parser.add_argument("--against-itself", action="store_true", help="redis-server in both places, to see the noise")
     parser.add_argument("--quick", action="store_true", help="one round, a tenth of the requests and values")
     parser.add_argument("--document", action="store_true", help="renew docs/performance.md and its plots")
@@ -98,13 +102,16 @@ def measure(arguments):
     redis = [arguments.redis, "--port", "{port}", "--dir", "{dir}", "--save", "", "--appendonly", "no"]
     ours = [arguments.binary, "serve", "--port", "{port}", "--runtime-dir", "{dir}"]
     floor, load = (f"{arguments.tools}/hotredis-{tool}" for tool in ("floor", "load"))
-    name = "hotredis"
+    name, other = "hotredis", "redis-server"
+    if arguments.against_plain:
+        redis, other = ours, "plain"
+    ours = [*ours, *shlex.split(arguments.serve)]
     if arguments.against_itself:
         ours, name = redis, "redis again"
     for program in (redis[0], ours[0], floor, load, "redis-benchmark"):
         if not shutil.which(program):
             sys.exit(f"bench: {program} is not there; `make bench` makes what is missing")
-    start = [lambda: Server("redis-server", redis), lambda: Server(name, ours)]
+    start = [lambda: Server(other, redis), lambda: Server(name, ours)]
     start_floor = lambda: Floor("floor", [floor, "--port", "{port}"])
     measures = {
         "cpu": (lambda: measure_cpu(arguments, [*start, start_floor]), cpu.print_table),
@@ -124,7 +131,7 @@ def measure(arguments):
         progress("")
         if sys.stderr.isatty():
             print("\r", end="", file=sys.stderr)
-        print_table(results, name, "redis-server")
+        print_table(results, name, other)
         print(flush=True)
         record[part] = results
     return record

@@ -11,6 +11,7 @@ mod words;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 pub use config_file::{ConfigFileError, read_config_file};
@@ -67,6 +68,9 @@ pub struct Settings {
     pub directives: Vec<Directive>,
     /// Where the arena is kept; a memfd if none is given.
     pub arena_file: Option<PathBuf>,
+    /// Which pages the arena is to have.
+    #[serde(default)]
+    pub huge_pages: HugePages,
     /// How log lines are written.
     pub log_format: LogFormat,
     /// How long an upgrade may take, in milliseconds, unless the request says otherwise.
@@ -92,6 +96,27 @@ pub struct Settings {
     /// Who started the server and wants to know how it is, if anybody.
     #[serde(default)]
     pub service_manager: Option<NotifySocket>,
+}
+
+/// Which pages the system is asked for to back the arena's heap.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum HugePages {
+    /// Ordinary ones.
+    #[default]
+    No,
+    /// Transparent huge pages, where the system grants them.
+    Transparent,
+}
+
+impl HugePages {
+    /// As it is given and shown.
+    pub fn name(self) -> &'static str {
+        match self {
+            HugePages::No => "no",
+            HugePages::Transparent => "transparent",
+        }
+    }
 }
 
 /// Where a service manager is told how the server is, as its environment said.
@@ -243,6 +268,7 @@ mod tests {
         let settings = Settings::from_json(json).unwrap();
         assert_eq!(settings.probation(), Duration::from_millis(DEFAULT_PROBATION_MS));
         assert_eq!(settings.hang_timeout(), Duration::from_millis(DEFAULT_HANG_TIMEOUT_MS));
+        assert_eq!(settings.huge_pages, HugePages::No);
     }
 
     #[test]

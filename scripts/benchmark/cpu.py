@@ -111,12 +111,16 @@ CASES = {
 }
 
 
-def measure(server, case, pipeline, requests, clients, words=()):
-    """Runs one redis-benchmark; returns its throughput and the server's CPU time per request."""
+def measure(server, case, pipeline, requests, clients, keyspace=None):
+    """Runs one redis-benchmark; returns its throughput and the server's CPU time per request. With a keyspace all of so
+    many keys are there before."""
     server.empty()
     if case.fill:
         server.load(case.fill(requests), batch=8)
-    words = ["redis-benchmark", "-p", str(server.port), "-c", str(clients), "-P", str(pipeline), *words]
+    words = ["redis-benchmark", "-p", str(server.port), "-c", str(clients), "-P", str(pipeline)]
+    if keyspace:
+        server.load(keys_of(keyspace), batch=8)
+        words += ["-r", str(keyspace)]
     words += ["-n", str(requests), "--csv", *case.words]
     before = server.cpu_ns()
     done = subprocess.run(words, capture_output=True, text=True, timeout=600)
@@ -130,7 +134,6 @@ def measure(server, case, pipeline, requests, clients, words=()):
 
 def run(arguments, servers, cases):
     """All servers in turn; the first is the one to compare with, the second ours, the third the floor."""
-    words = ["-r", str(arguments.keyspace)] if arguments.keyspace else []
     results = []
     for case in cases:
         for pipeline in arguments.pipelines:
@@ -141,7 +144,8 @@ def run(arguments, servers, cases):
             for number in range(arguments.rounds):
                 progress(f"{case.label} -P {pipeline}: round {number + 1} of {arguments.rounds}")
                 order = servers if number % 2 == 0 else servers[::-1]
-                rounds.append({s.name: measure(s, case, pipeline, requests, arguments.clients, words) for s in order})
+                how = case, pipeline, requests, arguments.clients, arguments.keyspace
+                rounds.append({server.name: measure(server, *how) for server in order})
             result = {"command": case.label, "pipeline": pipeline, "requests": requests, "rounds": rounds}
             results.append(result | summary(rounds, case, pipeline, [server.name for server in servers]))
     return results

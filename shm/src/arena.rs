@@ -145,6 +145,12 @@ impl View {
         self.get(Off::new(0))
     }
 
+    /// Bytes of the heap that the system has backed by huge pages while it grew; what was given back since is not
+    /// deducted.
+    pub fn huge_page_bytes(&self) -> u64 {
+        self.word(header::HUGE_PAGES).load(Ordering::Relaxed)
+    }
+
     /// The user's root record, as set by [`Tx::set_root`].
     pub fn root(&self) -> Off<u8> {
         self.header().root.get()
@@ -164,6 +170,9 @@ pub struct Options {
     pub fingerprint: u64,
     /// Whether a thread allocates memory ahead of need; without it every growth waits.
     pub grow_ahead: bool,
+    /// Whether the system is asked for huge pages in the heap. It may know of none, or grant none: see
+    /// [`View::huge_page_bytes`].
+    pub huge_pages: bool,
     /// Named files only: keep what is there if it is a whole arena of the same fingerprint.
     pub reopen: bool,
 }
@@ -176,6 +185,7 @@ impl Default for Options {
             cap: u64::MAX,
             fingerprint: 0,
             grow_ahead: false,
+            huge_pages: false,
             reopen: false,
         }
     }
@@ -299,6 +309,10 @@ impl Arena {
         let mut arena = Arena::attach(mapping, options.fingerprint)?;
         arena.check_log().map_err(|why| OpenError::Damaged { why })?;
         arena.recover();
+        if options.huge_pages {
+            // What is there already has the pages that it has.
+            let _ = arena.mapping.advise_huge_pages();
+        }
         arena.set_cap(options.cap);
         arena.start_grower(options.grow_ahead);
         Ok((arena, true))
@@ -397,6 +411,13 @@ impl Arena {
         arena.word(header::READY_END).store(layout::HEAP, Ordering::Relaxed);
         arena.word(header::FRONTIER).store(layout::HEAP, Ordering::Relaxed);
         arena.set_cap(options.cap);
+        if options.huge_pages && arena.mapping.advise_huge_pages().is_ok() {
+            // The first one before anything of it is backed in another way.
+            let granted = options.cap >= layout::HUGE_PAGE && arena.mapping.back_huge(layout::HEAP);
+            arena
+                .word(header::HUGE_PAGES)
+                .store(u64::from(granted) * layout::HUGE_PAGE, Ordering::Relaxed);
+        }
         alloc::initialise(&mut arena)
             .map_err(|_| OpenError::system("fallocate", nix::errno::Errno::ENOMEM))?;
         crate::undo::order();

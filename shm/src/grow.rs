@@ -2,7 +2,7 @@
 //!
 //! Touching a page for the first time costs microseconds, so it happens here and not in the
 //! executor: the thread backs the range behind the heap's frontier and enters it into the page
-//! table, then moves the header's word `READY_END`. It writes nothing else.
+//! table, then moves the header's word `READY_END`, and `HUGE_PAGES` if it was granted one. It writes nothing else.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -88,7 +88,12 @@ impl Shared {
     fn target(&self) -> u64 {
         let frontier = self.frontier();
         let ahead = ((frontier - layout::HEAP) / 32).clamp(MIN_AHEAD, MAX_AHEAD);
-        (frontier + ahead).next_multiple_of(STEP).min(self.mapping.len())
+        (frontier + ahead).next_multiple_of(self.step()).min(self.mapping.len())
+    }
+
+    /// Bytes that are backed at a time; a step ends at a multiple of it.
+    fn step(&self) -> u64 {
+        if self.mapping.wants_huge_pages() { layout::HUGE_PAGE } else { STEP }
     }
 
     fn needs_growth(&self) -> bool {
@@ -105,7 +110,8 @@ impl Shared {
             if ready >= self.target() || self.stop.load(Ordering::Acquire) {
                 return;
             }
-            let step = STEP - ready % STEP;
+            let unit = self.step();
+            let step = unit - ready % unit;
             // The executor may move the word meanwhile, since it backs what it needs by itself if
             // this thread lags: then both back the same range, which is harmless, and the word
             // takes the larger value. (Should it even have freed and punched that range since, up
@@ -113,7 +119,14 @@ impl Shared {
             //
             // Holes are not counted here, so this stops early rather than late; the executor, which
             // counts exactly, goes on by itself.
-            if ready + step - layout::HEAP > cap || self.mapping.back(ready, step).is_err() {
+            if ready + step - layout::HEAP > cap {
+                return;
+            }
+            if step == layout::HUGE_PAGE && self.mapping.back_huge(ready) {
+                self.word(header::HUGE_PAGES).fetch_add(step, Ordering::Relaxed);
+            }
+            // All of it if no huge page was granted, nothing if one was.
+            if self.mapping.back(ready, step).is_err() {
                 return;
             }
             self.mapping.populate(ready, step);

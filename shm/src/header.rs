@@ -64,6 +64,10 @@ pub const CAP: usize = 4;
 pub const FRONTIER: usize = 5;
 /// Word: blocks whose free was refused because they were free already; the checker complains.
 pub const REFUSED_FREES: usize = 6;
+/// Word: bytes of the heap that the system has backed by huge pages while it grew
+/// ([`Mapping::advise_huge_pages`](crate::mapping::Mapping::advise_huge_pages)). What was given back since is not
+/// deducted.
+pub const HUGE_PAGES: usize = 7;
 /// Word: what the executor is about to do, for whoever has to finish it after a death.
 pub const IN_FLIGHT: usize = 8;
 /// Words from here on are the user's.

@@ -11,6 +11,8 @@
 
 /// Size of a page of the system; the unit in which memory is backed.
 pub const PAGE: u64 = 4096;
+/// Size of a huge page, and the alignment that one has.
+pub const HUGE_PAGE: u64 = 2 << 20;
 /// Bytes at the start that the header owns; always backed.
 pub const HEADER_SIZE: u64 = 64 << 10;
 
@@ -49,3 +51,4 @@ pub const MAX_RESERVE: u64 = 1 << 43;
 
 const _: () = assert!(OUTPUT + OUTPUT_SIZE <= HEAP && UNDO + UNDO_SIZE <= 2 << 30);
 const _: () = assert!(DEFAULT_RESERVE <= MAX_RESERVE);
+const _: () = assert!(HEAP.is_multiple_of(HUGE_PAGE) && REGION.is_multiple_of(HUGE_PAGE));

@@ -4,6 +4,7 @@ use std::fs::{File, TryLockError};
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use memmap2::{MmapOptions, MmapRaw};
 use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
@@ -11,7 +12,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 
 use crate::error::OpenError;
-use crate::layout::{DEFAULT_RESERVE, HEADER_SIZE, HEAP, REGION};
+use crate::layout::{DEFAULT_RESERVE, HEADER_SIZE, HEAP, HUGE_PAGE, PAGE, REGION};
 
 /// The address space that a new arena may have: [`DEFAULT_RESERVE`], or the half of it, or of that, that the
 /// system grants to a process (`ulimit -v`).
@@ -45,6 +46,8 @@ pub struct Mapping {
     file: File,
     /// What is written to it stays in this process.
     is_copy: bool,
+    /// The heap is to have huge pages, if the system grants them.
+    huge_pages: AtomicBool,
 }
 
 impl Mapping {
@@ -142,7 +145,7 @@ impl Mapping {
             .map_err(|e| OpenError::system("mmap", e))?;
         // A core dump of the arena would delay the death of a generation by seconds per GiB.
         map.advise(memmap2::Advice::DontDump).map_err(|e| OpenError::system("madvise", e))?;
-        Ok(Mapping { map, file, is_copy: false })
+        Ok(Mapping { map, file, is_copy: false, huge_pages: AtomicBool::new(false) })
     }
 
     fn map_copy(file: File, length: u64) -> Result<Mapping, OpenError> {
@@ -152,7 +155,7 @@ impl Mapping {
         // arena, through copies of what stands in it, for which any bytes are valid.
         let map = unsafe { options.map_copy(&file) };
         let map = map.map_err(|e| OpenError::system("mmap", e))?;
-        Ok(Mapping { map: map.into(), file, is_copy: true })
+        Ok(Mapping { map: map.into(), file, is_copy: true, huge_pages: AtomicBool::new(false) })
     }
 
     /// The address of byte 0 in this process.
@@ -194,6 +197,35 @@ impl Mapping {
                 done => return done.map_err(Into::into),
             }
         }
+    }
+
+    /// Asks the system for huge pages in the heap, from here on and for this mapping only: each process does it for
+    /// its own. The areas before the heap are used sparsely and keep ordinary pages.
+    ///
+    /// That the system knows of such advice does not mean that it follows it:
+    /// [`back_huge`](Self::back_huge) tells.
+    ///
+    /// # Errors
+    /// If it knows of no such advice.
+    pub fn advise_huge_pages(&self) -> std::io::Result<()> {
+        let length = self.map.len() - HEAP as usize;
+        self.map.advise_range(memmap2::Advice::HugePage, HEAP as usize, length)?;
+        self.huge_pages.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Whether the heap is to have huge pages.
+    pub fn wants_huge_pages(&self) -> bool {
+        self.huge_pages.load(Ordering::Relaxed)
+    }
+
+    /// Has the system back [`HUGE_PAGE`] bytes from `start` on, of which nothing is backed, by one huge page. False if it
+    /// does not grant one: then at most a page of the range is backed.
+    ///
+    /// Only a fault of a mapping with the [advice](Self::advise_huge_pages) gets one, [`back`](Self::back) does not.
+    pub fn back_huge(&self, start: u64) -> bool {
+        self.populate(start, PAGE);
+        self.next_backed(start).is_some_and(|(from, to)| from == start && to >= start + HUGE_PAGE)
     }
 
     /// Enters the pages of a backed range into this process's page table for writing.

@@ -13,8 +13,8 @@ use super::Entry;
 use crate::keeper::{self, runtime_dir};
 use crate::logging::{self, LogFormat, LogLevel};
 use crate::settings::{
-    DEFAULT_HANG_TIMEOUT_MS, DEFAULT_PROBATION_MS, Directive, Settings, read_config_file,
-    split_words,
+    DEFAULT_HANG_TIMEOUT_MS, DEFAULT_PROBATION_MS, Directive, HugePages, Settings,
+    read_config_file, split_words,
 };
 
 /// A generation under load may well pause for a tenth of a second.
@@ -69,6 +69,16 @@ pub struct Options {
     /// Keep the arena in this file, under /dev/shm say, instead of anonymous memory.
     #[arg(long, value_name = "PATH")]
     arena_file: Option<PathBuf>,
+    /// Ask the system for huge pages for the arena: transparent ones, or none. The log says what it
+    /// grants.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "no|transparent",
+        hide_possible_values = true,
+        default_value_t
+    )]
+    hugepages: HugePages,
     /// How many databases there are.
     #[arg(long, value_name = "N")]
     databases: Option<String>,
@@ -167,6 +177,7 @@ fn settings_of(options: Options) -> anyhow::Result<Settings> {
     Ok(Settings {
         directives,
         arena_file: options.arena_file.map(std::path::absolute).transpose()?,
+        huge_pages: options.hugepages,
         log_format: options.log_format,
         upgrade_timeout_ms: u64::try_from(options.upgrade_timeout.as_millis())?,
         probation_ms: u64::try_from(options.probation.as_millis())?,
@@ -301,6 +312,15 @@ mod tests {
         assert_eq!(parse(&["--probation", "0"]).unwrap().probation_ms, 0);
         assert!(parse(&["--probation", "-1"]).is_err());
         assert!(parse(&["--hang-timeout", "0.1"]).is_err());
+    }
+
+    #[test]
+    fn huge_pages_are_transparent_or_not_asked_for() {
+        assert_eq!(parse(&[]).unwrap().huge_pages, HugePages::No);
+        for wanted in [HugePages::No, HugePages::Transparent] {
+            assert_eq!(parse(&["--hugepages", wanted.name()]).unwrap().huge_pages, wanted);
+        }
+        assert!(parse(&["--hugepages", "yes"]).is_err());
     }
 
     #[test]

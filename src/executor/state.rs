@@ -11,6 +11,7 @@ use crate::config::{ConfigValues, Id};
 use crate::keyspace::access;
 use crate::root::Root;
 use crate::session::{Session, tracking};
+use crate::settings::HugePages;
 use crate::statistics::Ledger;
 use crate::util::time::monotonic_ns;
 
@@ -73,6 +74,8 @@ pub struct State {
     pub serving_since_us: u64,
     /// Addresses this server listens on, for `INFO` and `CLIENT LIST`.
     pub addresses: Vec<String>,
+    /// Which pages the arena is to have, for `INFO`.
+    pub huge_pages: HugePages,
     /// `maxmemory`, 0 for none; read for every command.
     pub maxmemory: u64,
     /// How the use of keys is noted; read for every command.
@@ -151,6 +154,7 @@ impl State {
             watched: false,
             serving_since_us: crate::util::time::monotonic_us(),
             addresses: Vec::new(),
+            huge_pages: HugePages::No,
             maxmemory: 0,
             access: access::Policy::Time,
             password: false,

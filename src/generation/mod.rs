@@ -12,6 +12,7 @@
 //! | [`recovering`] | taking up what another generation, or a panic, has left |
 //! | [`panics`] | which of them end the process |
 //! | [`prefault`] | pages that are entered into the page table before the freeze |
+//! | [`huge_pages`] | which pages the arena has |
 //! | [`configuration`] | the configuration as it passes from one generation to the next |
 //! | [`telling`] | the keeper is told of what has to outlive this process |
 //! | [`new_keeper`] | a keeper is started in place of one that has died |
@@ -19,6 +20,7 @@
 mod admission;
 mod configuration;
 mod giving;
+mod huge_pages;
 mod new_keeper;
 mod orders;
 mod panics;

@@ -11,6 +11,7 @@ use shm::header::Words;
 use shm::{Arena, Options, Tx, U32, field};
 use tracing::{info, warn};
 
+use super::huge_pages;
 use super::serving::Generation;
 use crate::check;
 use crate::config::{Authority, ConfigValues};
@@ -19,7 +20,7 @@ use crate::keeper_state::Profile;
 use crate::net::{Listener, Poller, listener};
 use crate::root::{self, Root};
 use crate::session;
-use crate::settings::Settings;
+use crate::settings::{HugePages, Settings};
 use crate::util::time::unix_time_ms;
 use crate::words::HandoffWords;
 
@@ -53,6 +54,7 @@ pub fn start(
     make_root(&mut arena, &config)?;
     let mut state = State::new(config, generation, keeper_pid);
     state.addresses = listeners.iter().map(Listener::address).collect();
+    state.huge_pages = settings.huge_pages;
     let buffers = Buffers::take(&mut arena)?;
     let executor = Executor::new(arena, buffers, state);
     let mut poller = Poller::new(super::serving::EVENTS)?;
@@ -182,6 +184,7 @@ fn make_arena(settings: &Settings) -> anyhow::Result<(Arena, bool)> {
         cap,
         fingerprint: super::FINGERPRINT,
         grow_ahead: true,
+        huge_pages: settings.huge_pages == HugePages::Transparent,
         reopen: true,
         reserve: shm::mapping::reserve_granted(),
     };
@@ -195,6 +198,7 @@ fn make_arena(settings: &Settings) -> anyhow::Result<(Arena, bool)> {
     if reopened {
         info!("took up the arena that an earlier server left");
     }
+    huge_pages::report(&arena, settings);
     Ok((arena, reopened))
 }
 

@@ -25,6 +25,7 @@ use tracing::{error, info, warn};
 
 use super::configuration::{self, Foretold};
 use super::giving::Giving;
+use super::huge_pages;
 use super::orders::say;
 use super::prefault;
 use super::recovering::died;
@@ -35,6 +36,7 @@ use crate::keeper_state::Profile;
 use crate::net::{Connection, Listener, Poller, Ready, Socket, Source};
 use crate::role::{Succession, Why, cause_in, was_told};
 use crate::root::{HandoffState, Root};
+use crate::settings::Settings;
 use crate::words::HandoffWords;
 
 /// Turns in the first tick: enough to serve the busiest at once, few enough for the freeze to end.
@@ -48,6 +50,7 @@ const SPARE_PATIENCE: Duration = Duration::from_secs(60);
 
 /// What arrives before the offer.
 struct Arriving<'a> {
+    settings: &'a Settings,
     poller: Poller,
     arena: Option<Arena>,
     configuration: Option<Foretold>,
@@ -143,6 +146,7 @@ impl SuccessorHost for Arriving<'_> {
         let [fd] = <[OwnedFd; 1]>::try_from(fds)
             .map_err(|fds| format!("the arena came with {} descriptors", fds.len()))?;
         let arena = Arena::from_fd(fd, super::FINGERPRINT)?;
+        huge_pages::ask(&arena, self.settings);
         self.words = Some(HandoffWords(Words::leak(&arena)));
         self.arena = Some(arena);
         self.configuration = Foretold::read(payload);
@@ -160,7 +164,9 @@ impl SuccessorHost for Arriving<'_> {
         let arena = self.arena.as_mut().ok_or("there is no arena yet")?;
         self.buffers = Some(Buffers::take(arena)?);
         // Made now, with defaults, so that the freeze only has to fill in what differs.
-        self.state = Some(State::new(ConfigValues::default(), 0, 0));
+        let mut state = State::new(ConfigValues::default(), 0, 0);
+        state.huge_pages = self.settings.huge_pages;
+        self.state = Some(state);
         match self.why {
             Why::Upgrade { .. } => {
                 prefault::enter_arena(arena.mapping());
@@ -211,8 +217,8 @@ pub fn take_over(channel: &GenerationEnd, succession: Succession) -> Result<Gene
         say(channel, UpgradeFailed { upgrade, phase, reason }.into());
     };
     let Succession { generation, keeper_pid, why, settings, link, holding, .. } = succession;
-    let (mut arriving, mut successor) =
-        prepare(link, channel, upgrade, why).map_err(|reason| failed(Phase::Start, reason))?;
+    let (mut arriving, mut successor) = prepare(link, channel, upgrade, why, &settings)
+        .map_err(|reason| failed(Phase::Start, reason))?;
     // Opened before the freeze: that process is to stand by, and may have to be fenced one day.
     let predecessor = match why {
         Why::Upgrade { predecessor_pid } => Some(ProcessHandle::open(predecessor_pid)),
@@ -268,14 +274,16 @@ pub fn take_over(channel: &GenerationEnd, succession: Succession) -> Result<Gene
     Ok(serving)
 }
 
-fn prepare(
+fn prepare<'a>(
     link: OwnedFd,
-    channel: &GenerationEnd,
+    channel: &'a GenerationEnd,
     upgrade: u64,
     why: Why,
-) -> Result<(Arriving<'_>, Successor), String> {
+    settings: &'a Settings,
+) -> Result<(Arriving<'a>, Successor), String> {
     let poller = Poller::new(EVENTS).map_err(|e| e.to_string())?;
     let arriving = Arriving {
+        settings,
         poller,
         arena: None,
         configuration: None,
@@ -374,6 +382,7 @@ impl Generation {
         };
         say(channel, serving.into());
         info!("generation {} serves after a freeze of {freeze_us} us", self.number);
+        huge_pages::report(&self.executor.arena, &self.settings);
         self.executor.arena.start_grower(true);
         self.inherited = Some(0);
         // What waited to be accepted when the poll was emptied is not reported again.

@@ -204,6 +204,8 @@ pub fn memory(cx: &Cx<'_>, text: &mut String) {
             ("lazyfreed_objects", "0"),
         ],
     );
+    put(text, "hugepages", cx.state.huge_pages.name());
+    put(text, "hugepages_granted", cx.tx.huge_page_bytes());
 }
 
 /// Nothing is ever saved; the changes since then are those since the start.
