@@ -1,7 +1,7 @@
 //! Shared helpers of the black-box tests.
 //!
 //! - [`server`] starts and ends servers, [`binaries`] finds what to start, [`ports`] where, [`builds`]
-//!   upgrades them;
+//!   upgrades them, [`processes`] follows them;
 //! - [`blocked`] has clients wait, [`counting`] has them count; [`spare`] says how far the spare is;
 //! - [`client`] speaks RESP to them, [`value`] holds what they answer;
 //! - [`differential`] drives hotredis and Redis with the same commands and compares, [`generate`]
@@ -22,6 +22,7 @@ pub mod differential;
 pub mod generate;
 pub mod load;
 pub mod ports;
+pub mod processes;
 pub mod proofs;
 pub mod redis_rs;
 pub mod rng;

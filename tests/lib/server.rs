@@ -14,6 +14,8 @@ use nix::unistd::Pid;
 use crate::binaries;
 use crate::client::{Client, Endpoint};
 use crate::ports::Port;
+pub use crate::processes::descendants;
+use crate::processes::is_alive;
 
 /// How long a server may take to answer after its start, and to end after SIGTERM.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -514,16 +516,21 @@ impl Server {
 
     /// SIGKILL for every process of the server.
     fn end_by_force(&mut self) {
-        loop {
+        let family = loop {
             let all = self.processes();
             for pid in &all {
                 let _ = kill(Pid::from_raw(*pid as i32), Signal::SIGKILL);
             }
             if self.is_kept_by_child() || all.is_empty() {
-                break;
+                break all;
             }
-        }
+        };
         let _ = self.child.wait();
+        // What they hold, the lock of an arena file say, is free once all of them are gone.
+        let deadline = Instant::now() + PATIENCE;
+        while family.iter().any(|pid| is_alive(*pid)) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 }
 
@@ -555,33 +562,6 @@ pub fn text_of(output: &Output) -> String {
     let stdout = String::from_utf8_lossy(&output.stdout);
     let stderr = String::from_utf8_lossy(&output.stderr);
     format!("{stdout}{stderr}")
-}
-
-/// The processes that `pid` started, directly or not.
-pub fn descendants(pid: u32) -> Vec<u32> {
-    let mut all = Vec::new();
-    let mut parents = vec![pid];
-    while let Some(parent) = parents.pop() {
-        // Each thread lists the children it started itself.
-        let threads = std::fs::read_dir(format!("/proc/{parent}/task"));
-        for thread in threads.into_iter().flatten().flatten() {
-            let text = std::fs::read_to_string(thread.path().join("children")).unwrap_or_default();
-            for child in text.split_whitespace().filter_map(|word| word.parse().ok()) {
-                all.push(child);
-                parents.push(child);
-            }
-        }
-    }
-    all
-}
-
-/// Whether a process exists and is no zombie.
-fn is_alive(pid: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit(')').next().is_some_and(|rest| {
-        let state = rest.split_whitespace().next();
-        state.is_some_and(|s| s != "Z" && s != "X")
-    })
 }
 
 /// A directory that is removed when dropped.
