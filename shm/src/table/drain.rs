@@ -141,7 +141,7 @@ pub fn shrink_step(
         each_entry(tx, half, |_, _, home, content| fits &= image.place(home, content));
     }
     if fits {
-        let hint = tx.get(low).hint.get().to_native().min(tx.get(high).hint.get().to_native());
+        let hint = lesser_hint([low, high].map(|half| tx.get(half).hint.get().to_native()));
         let joined = new_segment(tx, &image, depth - 1, U64::from_native(hint))?;
         point_directory(tx, table, low_hash, depth - 1, [joined, joined])?;
         tx.free(low)?;
@@ -154,6 +154,11 @@ pub fn shrink_step(
         }
     }
     Ok(next)
+}
+
+/// The hint of two segments together: the lesser one, but 0 says nothing.
+fn lesser_hint(hints: [u64; 2]) -> u64 {
+    hints.into_iter().filter(|hint| *hint != 0).min().unwrap_or(0)
 }
 
 /// Makes the directory as small as its deepest segments allow.
