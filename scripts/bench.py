@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""hotredis beside redis-server, in one run: CPU time per request, latency, memory by type, stalls, and connections.
+"""hotredis beside redis-server, in one run: CPU time per request, latency, memory, stalls, and connections.
 
     scripts/bench.py                                     everything: about forty minutes
     scripts/bench.py --only cpu --tests get,zadd         CPU time and throughput of these
@@ -16,9 +16,10 @@ to round. It is user and system time of every process of a server (of hotredis: 
 the processes' CPU clocks to the nanosecond. The floor is a server that answers every request with the same reply
 (tests/src/bin/hotredis-floor.rs). Latency: as many requests per second as half of what redis-server can do, sent on time
 whether or not replies come (hotredis-load). Memory: a million small values and one value of a million elements, on fresh
-servers; what the server says its data takes, and what the system gave it for them. Stalls: what single commands cost the
-thread that runs them while such a value grows and is dropped. Connections: what 10,000 of them that are mostly idle add to
-the servers' memory.
+servers; what the server says its data takes, and what the system gave it for them. Given back: what a server has of the
+system before and after four of five of five million strings are deleted at random, and left idle. Stalls: what single
+commands cost the thread that runs them while such a value grows and is dropped. Connections: what 10,000 of them that are
+mostly idle add to the servers' memory.
 
 Needs Python's standard library only. The tables go to stdout, everything measured to target/bench/<time>.json and
 target/bench/latest.json, the tables as Markdown and plots (SVG) to target/bench.
@@ -34,11 +35,11 @@ import sys
 import time
 from pathlib import Path
 
-from benchmark import connections, cpu, latency, memory, report, stalls
+from benchmark import connections, cpu, given_back, latency, memory, report, stalls
 from benchmark.servers import Floor, Server, progress
 
 ROOT = Path(__file__).resolve().parent.parent
-PARTS = ["cpu", "latency", "memory", "stalls", "connections"]
+PARTS = ["cpu", "latency", "memory", "given-back", "stalls", "connections"]
 OUT = ROOT / "target/bench"
 
 
@@ -117,6 +118,7 @@ def measure(arguments):
         "cpu": (lambda: measure_cpu(arguments, [*start, start_floor]), cpu.print_table),
         "latency": (lambda: latency.run(arguments, start, load), latency.print_table),
         "memory": (lambda: memory.run(arguments, start), memory.print_table),
+        "given-back": (lambda: given_back.run(arguments, start), given_back.print_table),
         "stalls": (lambda: stalls.run(arguments, start), stalls.print_table),
         "connections": (lambda: connections.run(arguments, start), connections.print_table),
     }
