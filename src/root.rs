@@ -114,8 +114,18 @@ record! {
         pub peak_memory: Hint<U64>,
         /// Changes to the data set.
         pub dirty: Hint<U64>,
+        /// Blocks that defragmentation has moved.
+        pub defrag_hits: Hint<U64>,
+        /// Blocks that it looked at and did not move.
+        pub defrag_misses: Hint<U64>,
+        /// Keys of which it has moved something.
+        pub defrag_key_hits: Hint<U64>,
+        /// Keys that it left as they were.
+        pub defrag_key_misses: Hint<U64>,
+        /// How long cycles took, in microseconds.
+        pub defrag_us: Hint<U64>,
         /// Room for more, so that a new counter does not change the layout.
-        pub reserved: [Hint<U64>; 21],
+        pub reserved: [Hint<U64>; 16],
     }
 }
 

@@ -209,6 +209,8 @@ pub struct Arena {
     pub(crate) logged: Logged,
     /// Large blocks that this process has made.
     pub(crate) large_made: u64,
+    /// A block that a walk goes on with, for as long as it is not freed: see [`crate::deque::relocate_step`].
+    pub(crate) watched: Off<u8>,
     /// Which of the executor's buffers were taken.
     pub(crate) buffers_taken: [bool; 2],
     /// What is to fail on purpose.
@@ -347,6 +349,7 @@ impl Arena {
             rollbacks: Vec::new(),
             logged: Logged::new(),
             large_made: 0,
+            watched: Off::NULL,
             buffers_taken: [false; 2],
             #[cfg(debug_assertions)]
             faults: Default::default(),
@@ -478,7 +481,7 @@ impl Arena {
     /// If the log is damaged, which [`create`](Arena::create) finds out before it comes to this;
     /// then nothing was changed.
     pub fn recover(&mut self) {
-        (self.backed, self.span_hint) = (Areas::default(), 0);
+        (self.backed, self.span_hint, self.watched) = (Areas::default(), 0, Off::NULL);
         let word = self.log_state().load(Ordering::Relaxed);
         let state = State::decode(word);
         let mut refilled = Vec::new();

@@ -11,6 +11,7 @@ use crate::field;
 use crate::off::Off;
 use crate::record;
 use crate::record::{Slot, U32, U64};
+use crate::relocate::Mover;
 use crate::tx::Tx;
 
 /// Bytes in a part; a size class.
@@ -209,6 +210,40 @@ pub fn free_step(tx: &mut Tx<'_>, blob: Off<Blob>, limit: usize) -> Result<bool,
     tx.set(field!(blob, Blob.data), Off::NULL)?;
     tx.set(field!(blob, Blob.room), U32::from_native(0))?;
     Ok(true)
+}
+
+/// Moves the block, or the directory and its parts, from part number `part` on, out of spans that are to be emptied
+/// ([`crate::relocate`]). Gives the part to go on with; `None` at the end of the blob.
+///
+/// # Errors
+///
+/// If there is no memory; the transaction is to be rolled back then.
+pub fn relocate_step(
+    tx: &mut Tx<'_>,
+    blob: Off<Blob>,
+    mut part: u64,
+    mover: &mut Mover,
+) -> Result<Option<u64>, OutOfMemory> {
+    if tx.get(blob).data.get().is_null() {
+        return Ok(None);
+    }
+    if part == 0 {
+        mover.relocate_at(tx, field!(blob, Blob.data))?;
+    }
+    let directory = tx.get(blob).directory();
+    while part < parts(tx, blob) {
+        let entry = directory.nth(part).cast::<Slot<Off<u8>>>();
+        if tx.read(entry).get().is_null() {
+            mover.charge(1);
+        } else {
+            mover.relocate_at(tx, entry)?;
+        }
+        part += 1;
+        if mover.is_spent() {
+            return Ok(Some(part));
+        }
+    }
+    Ok(None)
 }
 
 /// Where byte `at` stands, and how many more bytes can be written there in one go; makes the part if

@@ -32,6 +32,9 @@ impl Arena {
                         .add(i as usize)
                         .read()
                 };
+                if block == step.arena.watched.raw() {
+                    step.arena.watched = Off::NULL;
+                }
                 crate::alloc::release(&mut step, block);
             }
             left -= batch;

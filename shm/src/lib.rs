@@ -14,6 +14,7 @@
 //! | [`grow`] | the thread that allocates memory ahead of need |
 //! | [`table`], [`tree`], [`blob`] | containers: a hash table that grows without a stall, an ordered tree with ranks, byte strings of any size |
 //! | [`deque`] | linked lists of chunks of packed items |
+//! | [`relocate`] | moving the containers' blocks out of spans that are to be emptied |
 //! | [`pack`] | runs of small items packed into bytes |
 //! | [`intset`] | sorted integers in a run of bytes, for values that stand in another block |
 //! | [`io`] | the executor's input and output buffers, which no transaction writes |
@@ -49,6 +50,7 @@ pub mod mapping;
 pub mod off;
 pub mod pack;
 pub mod record;
+pub mod relocate;
 pub mod table;
 pub mod tree;
 pub mod tx;
@@ -58,5 +60,6 @@ pub use arena::{Arena, Options, View};
 pub use error::{OpenError, OutOfMemory};
 pub use off::Off;
 pub use record::{Hint, I64, Record, Slot, U16, U32, U64};
+pub use relocate::Mover;
 pub use rkyv;
 pub use tx::{Fresh, Savepoint, Tx};

@@ -68,7 +68,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(Op::Maintain),
         2 => prop_oneof![
             Just(Part::Mark),
-            (1..9usize).prop_map(Part::Move),
+            (1..90u64).prop_map(Part::Move),
             Just(Part::End),
         ]
         .prop_map(Op::Evacuate),

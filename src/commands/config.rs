@@ -49,6 +49,11 @@ fn resetstat(cx: &mut Cx<'_>) -> Outcome {
         field!(counters, Counters.hits),
         field!(counters, Counters.misses),
         field!(counters, Counters.errors),
+        field!(counters, Counters.defrag_hits),
+        field!(counters, Counters.defrag_misses),
+        field!(counters, Counters.defrag_key_hits),
+        field!(counters, Counters.defrag_key_misses),
+        field!(counters, Counters.defrag_us),
     ] {
         cx.tx.hint(counter, U64::from_native(0));
     }

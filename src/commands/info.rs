@@ -3,7 +3,10 @@
 //! Fields that describe what hotredis does not have (replicas, snapshots, scripts) are there with
 //! the values of a server that does not use them, because tools read them.
 
+mod footprint;
 mod sections;
+
+pub use footprint::Footprint;
 
 use super::spec::{CommandSpec, acl, cmd, flag};
 use crate::executor::{Cx, Outcome};

@@ -3,6 +3,7 @@
 use shm::table;
 
 use super::help;
+use super::info::Footprint;
 use super::spec::{CommandSpec, at, cmd, container, flag, key};
 use crate::executor::{Cx, Outcome, error};
 use crate::keyspace::{self, EntryView};
@@ -53,11 +54,23 @@ fn doctor(cx: &mut Cx<'_>) -> Outcome {
                  it uses now. What is free has been given back to the system, or will be.\n",
             );
         }
-        if stats.spans > stats.used + stats.used / 2 {
-            report.push_str(
-                " * Fragmentation: Less than two thirds of the memory in use holds data. It is \
-                 used again for values of similar sizes.\n",
-            );
+        if Footprint::measure(&cx.tx).fragmentation().ratio > 1.5 {
+            report.push_str(match (cx.state.defrag.percent, cx.state.config.activedefrag()) {
+                (0, false) => {
+                    " * Fragmentation: Less than two thirds of the memory in use holds data. It is \
+                     used again for values of similar sizes. MEMORY PURGE gives most of it back, \
+                     and so does 'CONFIG SET activedefrag yes' from now on.\n"
+                }
+                (0, true) => {
+                    " * Fragmentation: Less than two thirds of the memory in use holds data. It is \
+                     used again for values of similar sizes; most of it will be given back as \
+                     soon as that is worth it.\n"
+                }
+                _ => {
+                    " * Fragmentation: Less than two thirds of the memory in use holds data. Values \
+                     are being moved, so that the rest can be given back.\n"
+                }
+            });
         }
         let opening = if report.is_empty() {
             "Hi Sam, I can't find any memory issue in your instance. I can only account for what \
@@ -93,7 +106,8 @@ fn malloc_stats(cx: &mut Cx<'_>) -> Outcome {
 
 /// `MEMORY PURGE`: ask the allocator to release memory.
 fn purge(cx: &mut Cx<'_>) -> Outcome {
-    // Spare spans are given back in every background round.
+    // The next background rounds do it, in steps.
+    cx.state.defrag.is_asked_for = true;
     cx.reply.ok();
     Ok(())
 }
@@ -134,7 +148,7 @@ fn ratio(part: u64, whole: u64) -> f64 {
 /// `MEMORY STATS`: show memory usage details.
 fn stats(cx: &mut Cx<'_>) -> Outcome {
     let usage = Usage::measure(cx);
-    let stats = cx.tx.stats();
+    let (stats, footprint) = (cx.tx.stats(), Footprint::measure(&cx.tx));
     let peak = cx.tx.get(cx.root).counters.peak_memory.get().to_native().max(stats.used);
     let data = stats.used.saturating_sub(usage.overhead);
     cx.reply.map(27 + usage.databases.len());
@@ -166,17 +180,23 @@ fn stats(cx: &mut Cx<'_>) -> Outcome {
     number(cx, "dataset.bytes", data);
     double(cx, "dataset.percentage", ratio(data * 100, stats.used));
     double(cx, "peak.percentage", ratio(stats.used * 100, peak));
-    number(cx, "allocator.allocated", stats.used);
-    number(cx, "allocator.active", stats.spans);
-    number(cx, "allocator.resident", stats.heap);
-    double(cx, "allocator-fragmentation.ratio", ratio(stats.spans, stats.used));
-    number(cx, "allocator-fragmentation.bytes", stats.spans.saturating_sub(stats.used));
-    double(cx, "allocator-rss.ratio", ratio(stats.heap, stats.spans));
-    number(cx, "allocator-rss.bytes", stats.heap.saturating_sub(stats.spans));
-    double(cx, "rss-overhead.ratio", 1.0);
-    number(cx, "rss-overhead.bytes", 0);
-    double(cx, "fragmentation", ratio(stats.heap, stats.used));
-    number(cx, "fragmentation.bytes", stats.heap.saturating_sub(stats.used));
+    number(cx, "allocator.allocated", footprint.allocated);
+    number(cx, "allocator.active", footprint.active);
+    number(cx, "allocator.resident", footprint.resident);
+    for (ratio, bytes, overhead) in [
+        (
+            "allocator-fragmentation.ratio",
+            "allocator-fragmentation.bytes",
+            footprint.fragmentation(),
+        ),
+        ("allocator-rss.ratio", "allocator-rss.bytes", footprint.spare()),
+        ("rss-overhead.ratio", "rss-overhead.bytes", footprint.besides()),
+        ("fragmentation", "fragmentation.bytes", footprint.whole()),
+    ] {
+        double(cx, ratio, overhead.ratio);
+        cx.reply.bulk(bytes.as_bytes());
+        cx.reply.integer(overhead.bytes);
+    }
     Ok(())
 }
 

@@ -76,6 +76,12 @@ accessors! {
     activedefrag: bool "activedefrag";
     /// From which share of waste on, in percent of what is used.
     active_defrag_threshold_lower: u64 "active-defrag-threshold-lower";
+    /// From which share of waste on the most time is taken, in percent of what is used.
+    active_defrag_threshold_upper: u64 "active-defrag-threshold-upper";
+    /// Share of the time that moving blocks takes at the lower threshold, in percent.
+    active_defrag_cycle_min: u64 "active-defrag-cycle-min";
+    /// The same at the upper threshold, and while no client has anything to do.
+    active_defrag_cycle_max: u64 "active-defrag-cycle-max";
     /// From how many bytes of waste on.
     active_defrag_ignore_bytes: u64 "active-defrag-ignore-bytes";
     /// Most bytes of a client's unread requests.

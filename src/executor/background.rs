@@ -55,13 +55,16 @@ impl Executor {
         let mut urgent = self.expire(start + ROUND_US);
         urgent |= self.free_trash(start + ROUND_US);
         self.shrink_tables(start + ROUND_US);
-        urgent |= self.defragment(start + ROUND_US);
+        self.consider_defragmenting();
         urgent | self.give_back(start + ROUND_US)
     }
 
     /// Gives memory that lies unused back to the system. True when there is more.
     fn give_back(&mut self, deadline: u64) -> bool {
-        let keep = (self.arena.stats().spans / shm::layout::SPAN / 16).max(KEEP_SPANS);
+        let keep = match self.state.defrag.is_by_order {
+            true => 0,
+            false => (self.arena.stats().spans / shm::layout::SPAN / 16).max(KEEP_SPANS),
+        };
         while self.arena.maintain(keep, GIVEN_BACK) == GIVEN_BACK {
             if monotonic_us() >= deadline {
                 return true;

@@ -50,6 +50,7 @@ impl Executor {
         self.arena.recover();
         self.state.forget_command();
         self.background = background::Background::default();
+        self.state.defrag = Default::default();
         self.batch = Batch::default();
         self.input.restore()?;
         let payload = self.arena.payload();

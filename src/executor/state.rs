@@ -6,6 +6,7 @@ use rand::{Rng, SeedableRng};
 use shm::{Off, View};
 
 use super::clients::ClientIndex;
+use super::defrag::Effort;
 use super::peers::{Nobody, Peers};
 use crate::config::{ConfigValues, Id};
 use crate::keyspace::access;
@@ -88,6 +89,8 @@ pub struct State {
     pub clients: ClientIndex,
     /// Other servers.
     pub peers: Box<dyn Peers>,
+    /// The cycle of defragmentation under way.
+    pub defrag: Effort,
     /// Where commands are counted, and what of it has no time yet.
     pub ledger: Ledger,
     /// Monotonic clock when the clock was last read, nanoseconds.
@@ -161,6 +164,7 @@ impl State {
             allow_clients: |_| Ok(()),
             clients: ClientIndex::default(),
             peers: Box::new(Nobody),
+            defrag: Effort::default(),
             ledger: Ledger::default(),
             read_at_ns: 0,
             offset_us: 0,

@@ -147,7 +147,11 @@ impl Generation {
         if self.poller.queued() > 0 || self.inherited.is_some() || accept {
             return Duration::ZERO;
         }
-        let mut until = self.next_round_us.saturating_sub(monotonic_us());
+        let now = monotonic_us();
+        let mut until = self.next_round_us.saturating_sub(now);
+        if let Some(due) = self.executor.defragment_due_us().filter(|_| self.giving.is_none()) {
+            until = until.min(due.saturating_sub(now));
+        }
         if let Some(giving) = &self.giving {
             until = until.min(giving.wait_us());
         }
@@ -217,6 +221,9 @@ impl Generation {
         self.words.tick(now * 1000);
         if now >= self.next_round_us || self.executor.pause_is_over() {
             self.round(now);
+        }
+        if self.giving.is_none() {
+            self.executor.defragment();
         }
         // Last, since nobody but this process knows of who is accepted until the tick's news are told.
         for number in std::mem::take(&mut self.accept_again) {

@@ -6,6 +6,7 @@ pub mod access;
 pub mod check;
 pub mod entry;
 pub mod expire;
+pub mod relocate;
 pub mod trash;
 
 use shm::table::{self, Place, Table};
@@ -181,20 +182,6 @@ pub fn clear(tx: &mut Tx<'_>, database: Off<Database>) -> Result<(), OutOfMemory
     }
     tx.set(keys(database).cast::<Slot<Table>>(), Table::EMPTY)?;
     tx.set(field!(database, Database.volatile), U64::from_native(0))
-}
-
-/// Moves up to `limit` entries out of spans that are to be emptied, from the segment of a hash on. Gives the hash to go
-/// on with, `None` at the end.
-pub fn relocate_step(
-    tx: &mut Tx<'_>,
-    database: Off<Database>,
-    hash: u64,
-    limit: usize,
-) -> Result<Option<u64>, OutOfMemory> {
-    table::relocate_step(tx, keys(database), hash, limit, |tx, entry| {
-        // What hangs on the value hangs on the copy: nothing leads back to an entry.
-        if tx.is_evacuating(entry) { tx.relocate(entry).map(Some) } else { Ok(None) }
-    })
 }
 
 /// Exchanges the contents of two databases.

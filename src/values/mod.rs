@@ -11,6 +11,7 @@ pub mod hyperloglog;
 pub mod lcs;
 pub mod list;
 pub mod packed;
+mod relocate;
 pub mod serial;
 pub mod set;
 pub mod stream;
@@ -25,6 +26,8 @@ use shm::check::{Checker, mark_blob};
 use shm::{Fresh, Off, OutOfMemory, Tx};
 
 use crate::keyspace::entry::{self, Entry, EntryView, Kind};
+
+pub use relocate::{Position, relocate_step};
 
 /// Whether a value of that kind stands in its entry as a whole.
 #[inline(always)]

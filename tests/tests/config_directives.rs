@@ -40,7 +40,8 @@ const CHOSEN_BY_HARNESS: [&str; 14] = [
 ];
 
 /// Directives with another default than Redis's, and ours: see docs/differences.md.
-const OTHER_DEFAULTS: [(&str, &str); 1] = [("activedefrag", "yes")];
+const OTHER_DEFAULTS: [(&str, &str); 2] =
+    [("activedefrag", "yes"), ("active-defrag-ignore-bytes", "4194304")];
 
 fn pairs(reply: &Value) -> Vec<(String, String)> {
     let text = |value: &Value| value.text().to_owned();

@@ -89,8 +89,10 @@ impl Survey {
         Survey { worth: 8, least: 0, ..Survey::default() }
     }
 
+    /// Whether a span is worth emptying. One that is empty would stay marked to the end, and has room for others.
     fn is_sparse(&self, class: usize, free: u64) -> bool {
-        (objects(class) - free) * 8 < objects(class) * self.worth
+        let used = objects(class) - free;
+        used > 0 && used * 8 < objects(class) * self.worth
     }
 
     /// Looks at up to `limit` spans.

@@ -86,7 +86,7 @@ pub(super) fn around(tx: &Tx<'_>, chunk: Off<Chunk>) -> Between {
 }
 
 /// Has both neighbours lead to a chunk instead of what was there; to each other if it is null.
-fn link(
+pub(super) fn link(
     tx: &mut Tx<'_>,
     deque: Off<Deque>,
     between: Between,

@@ -19,10 +19,12 @@
 
 mod change;
 mod chunk;
+mod relocate;
 mod remove;
 mod walk;
 
 pub use change::{copy, found, insert, push, replace};
+pub use relocate::relocate_step;
 pub use remove::{free, free_step, pop, remove, remove_equal};
 pub use walk::{Direction, Place, Walk, after, item, locate, walk};
 

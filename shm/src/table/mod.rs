@@ -34,7 +34,7 @@ pub use build::build;
 pub use change::{insert, remove, replace};
 pub use copy::copy;
 pub use drain::{Drained, drain_step, shrink_step};
-pub use relocate::relocate_step;
+pub use relocate::{Position, relocate_step};
 pub use scan::{
     Scan, entries, for_each, for_each_of, random_entry, scan_step, segment_end, segments,
 };
@@ -85,7 +85,8 @@ record! {
         pub depth: U32,
         /// Unused.
         pub reserved: U32,
-        /// A word for the table's owner, carried over to both halves of a split.
+        /// A word for the table's owner, carried over to both halves of a split. Of two segments that are joined
+        /// the lesser one stays, but 0 says nothing.
         pub hint: Hint<U64>,
         /// Unused.
         pub rest: [u8; 48],

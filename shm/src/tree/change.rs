@@ -146,7 +146,12 @@ pub(super) fn branch(first: Pair, count: u64, child: Off<Node>) -> Branch {
 
 /// Brings a branch into agreement with its child, below which there are `by` pairs more.
 #[inline]
-fn refresh(tx: &mut Tx<'_>, node: Off<Node>, index: usize, by: i64) -> Result<(), OutOfMemory> {
+pub(super) fn refresh(
+    tx: &mut Tx<'_>,
+    node: Off<Node>,
+    index: usize,
+    by: i64,
+) -> Result<(), OutOfMemory> {
     let old = node::entry::<Branch>(tx, node, index);
     let first = node::first_pair(tx, old.child);
     let noted = old.first.get();

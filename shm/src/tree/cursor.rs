@@ -17,7 +17,7 @@ pub(super) struct Step {
 /// A place in a tree: at a pair, or behind the last one. Valid until the tree changes.
 #[derive(Debug, Clone, Copy)]
 pub struct Cursor {
-    path: [Step; MAX_HEIGHT],
+    pub(super) path: [Step; MAX_HEIGHT],
     pub(super) height: usize,
     /// Null in an empty tree.
     pub(super) leaf: Off<Node>,

@@ -26,6 +26,7 @@ mod change;
 mod cursor;
 mod memory;
 mod node;
+mod relocate;
 
 pub use build::build;
 pub use change::{
@@ -35,6 +36,7 @@ pub use cursor::{Cursor, find, first, last, lower_bound, partition_point, select
 pub use memory::memory;
 pub use node::{Branch, MAX_HEIGHT, Node, Pair, ROOM};
 pub(crate) use node::{bytes, entries, first_pair};
+pub use relocate::relocate_step;
 
 use crate::arena::View;
 use crate::off::Off;

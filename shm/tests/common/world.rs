@@ -7,8 +7,11 @@
 #![allow(dead_code, reason = "each test uses its own part")]
 
 pub mod chunked;
+pub mod evacuated;
 pub mod ordered;
 pub mod packed;
+
+pub use evacuated::Part;
 
 use std::collections::BTreeMap;
 
@@ -96,21 +99,10 @@ pub enum Op {
     Abandoned(Vec<Op>),
     /// Gives unused memory back to the system.
     Maintain,
-    /// A part of an evacuation: marks spans, moves the table's entries, or ends it.
+    /// A part of an evacuation: marks spans, moves blocks, or ends it.
     Evacuate(Part),
     /// Breaks the rule of logging first: for tests of the tests.
     Broken,
-}
-
-/// A part of an evacuation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
-    /// Marks every span with a free block.
-    Mark,
-    /// Moves what lies in marked spans, up to so many entries in a transaction.
-    Move(usize),
-    /// Takes the marks off.
-    End,
 }
 
 /// How many keys there are.
@@ -399,7 +391,7 @@ pub fn run(
         Op::Maintain => {
             arena.maintain(0, 64);
         }
-        Op::Evacuate(part) => evacuate(arena, *part)?,
+        Op::Evacuate(part) => evacuated::evacuate(arena, *part)?,
         Op::Abandoned(ops) => {
             let mut forgotten = model.as_deref().cloned();
             let mut tx = arena.begin();
@@ -422,36 +414,6 @@ pub fn run(
         }
     }
     arena.begin().commit(&payload);
-    Ok(())
-}
-
-fn evacuate(arena: &mut Arena, part: Part) -> Result<(), OutOfMemory> {
-    use shm::alloc::{Ending, Evacuation, Survey};
-    match part {
-        Part::Mark => {
-            let mut survey = Survey::of_all();
-            while survey.look(arena, 3) == Evacuation::More {}
-            while survey.mark(arena, 3)? == Evacuation::More {}
-        }
-        Part::Move(limit) => {
-            let table = field!(root(arena), Root.table);
-            let mut next = Some(0);
-            while let Some(hash) = next {
-                next = arena.transact(|tx| {
-                    table::relocate_step(tx, table, hash, limit, |tx, entry| {
-                        match tx.is_evacuating(entry) {
-                            true => tx.relocate(entry).map(Some),
-                            false => Ok(None),
-                        }
-                    })
-                })?;
-            }
-        }
-        Part::End => {
-            let mut ending = Ending::default();
-            while ending.step(arena, 3)? == Evacuation::More {}
-        }
-    }
     Ok(())
 }
 
@@ -587,15 +549,7 @@ pub fn random_op(random: &mut Random, large: u64, depth: u32) -> Op {
                 .map(|_| Op::Put { key: random.next(), value: random.content(20), room: 0 })
                 .collect(),
         ),
-        44 | 45 => Op::Evacuate(random_part(random)),
+        44 | 45 => Op::Evacuate(evacuated::random_part(random)),
         _ => Op::Maintain,
-    }
-}
-
-fn random_part(random: &mut Random) -> Part {
-    match random.below(3) {
-        0 => Part::Mark,
-        1 => Part::Move(1 + random.below(9) as usize),
-        _ => Part::End,
     }
 }

@@ -3,7 +3,7 @@
 
 use shm::deque::{Direction, End};
 
-use super::world::{Op, Shape, chunked, ordered, packed};
+use super::world::{Op, Part, Shape, chunked, ordered, packed};
 use super::{changes_both_ways, run_one};
 
 /// What is done before, at full speed, and what is stepped through.
@@ -159,6 +159,40 @@ fn packed_changes(how: packed::How) -> Ops {
         change(0, 9, &[]),
     ];
     (Vec::new(), ops)
+}
+
+/// Blocks of each container lie in spans that are emptied, while they change in between.
+fn containers_move() -> Ops {
+    let write = |blob, at, len| Op::Write { blob, at, content: vec![blob as u8 + 1; len] };
+    let setup = vec![
+        insert(0, 31 * 31 + 40, 1),
+        push(End::Back, 20, 200),
+        write(0, 40_000, 300),
+        write(1, 0, 700),
+        remove_ranks(20, 31 * 30),
+        Op::Deque(chunked::Op::RemoveRange { start: 30, count: 90 }),
+    ];
+    let ops = vec![
+        Op::Evacuate(Part::Mark),
+        Op::Evacuate(Part::Move(40)),
+        Op::Several(vec![insert(3, 5, 1), push(End::Front, 9, 2), write(1, 690, 30)]),
+        Op::Evacuate(Part::End),
+        Op::Several(vec![remove_ranks(5, 30), pop(End::Front, 20)]),
+        Op::Evacuate(Part::Mark),
+        Op::Evacuate(Part::Move(1)),
+        Op::Several(vec![
+            Op::Tree(ordered::Op::Swing),
+            Op::Deque(chunked::Op::Swing),
+            Op::Deque(chunked::Op::Free { limit: 3 }),
+            Op::Tree(ordered::Op::Drain { limit: 30 }),
+        ]),
+    ];
+    (setup, ops)
+}
+
+#[test]
+fn every_store_of_a_move_leaves_the_containers_as_they_were() {
+    run_one("containers that are moved", containers_move());
 }
 
 #[test]

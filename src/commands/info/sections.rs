@@ -7,12 +7,14 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::utsname::uname;
 use shm::{Off, table};
 
+use super::footprint::Footprint;
 use crate::commands::table as commands;
 use crate::executor::Cx;
 use crate::keyspace;
 use crate::root::{self, HandoffState};
 use crate::session::{deadlines, directory, flag, pubsub::Kind};
 use crate::statistics::{self, CommandRow};
+use crate::util::time::monotonic_us;
 use crate::version;
 
 /// Adds a field.
@@ -109,14 +111,6 @@ pub fn clients(cx: &Cx<'_>, text: &mut String) {
     put(text, "clients_in_timeout_table", deadlines::len(&cx.tx, cx.root));
 }
 
-/// Bytes of this process that are in memory, the arena's touched pages among them.
-fn resident() -> u64 {
-    const PAGE: u64 = 4096;
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages: Option<u64> = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok());
-    pages.unwrap_or(0) * PAGE
-}
-
 /// Bytes of memory that the machine has.
 fn total_memory() -> u64 {
     nix::sys::sysinfo::sysinfo().map_or(0, |info| info.ram_total())
@@ -143,10 +137,10 @@ fn table_overhead(cx: &Cx<'_>) -> u64 {
 pub fn memory(cx: &Cx<'_>, text: &mut String) {
     let stats = cx.tx.stats();
     let peak = cx.tx.get(cx.root).counters.peak_memory.get().to_native().max(stats.used);
-    let resident = resident();
+    let footprint = Footprint::measure(&cx.tx);
     let ratio = |part: u64, whole: u64| part as f64 / whole.max(1) as f64;
     put_bytes(text, "used_memory", stats.used);
-    put_bytes(text, "used_memory_rss", resident);
+    put_bytes(text, "used_memory_rss", footprint.process);
     put_bytes(text, "used_memory_peak", peak);
     put(text, "used_memory_peak_perc", format!("{:.2}%", ratio(stats.used * 100, peak)));
     let overhead = table_overhead(cx);
@@ -157,7 +151,7 @@ pub fn memory(cx: &Cx<'_>, text: &mut String) {
     put(text, "used_memory_dataset_perc", format!("{:.2}%", ratio(data * 100, stats.used)));
     put(text, "allocator_allocated", stats.used);
     put(text, "allocator_active", stats.spans);
-    put(text, "allocator_resident", stats.spans + stats.spare);
+    put(text, "allocator_resident", footprint.resident);
     put_bytes(text, "total_system_memory", total_memory());
     put_all(
         text,
@@ -179,15 +173,15 @@ pub fn memory(cx: &Cx<'_>, text: &mut String) {
     );
     put_bytes(text, "maxmemory", cx.state.maxmemory);
     put(text, "maxmemory_policy", cx.state.config.maxmemory_policy());
-    put(text, "allocator_frag_ratio", format!("{:.2}", ratio(stats.spans, stats.used)));
-    put(text, "allocator_frag_bytes", stats.spans.saturating_sub(stats.used));
-    let spare = stats.spare;
-    put(text, "allocator_rss_ratio", format!("{:.2}", ratio(stats.spans + spare, stats.spans)));
-    put(text, "allocator_rss_bytes", spare);
-    put(text, "rss_overhead_ratio", format!("{:.2}", ratio(resident, stats.spans + spare)));
-    put(text, "rss_overhead_bytes", resident as i64 - (stats.spans + spare) as i64);
-    put(text, "mem_fragmentation_ratio", format!("{:.2}", ratio(resident, stats.used)));
-    put(text, "mem_fragmentation_bytes", resident as i64 - stats.used as i64);
+    for (ratio, bytes, overhead) in [
+        ("allocator_frag_ratio", "allocator_frag_bytes", footprint.fragmentation()),
+        ("allocator_rss_ratio", "allocator_rss_bytes", footprint.spare()),
+        ("rss_overhead_ratio", "rss_overhead_bytes", footprint.besides()),
+        ("mem_fragmentation_ratio", "mem_fragmentation_bytes", footprint.whole()),
+    ] {
+        put(text, ratio, format!("{:.2}", overhead.ratio));
+        put(text, bytes, overhead.bytes);
+    }
     put_all(
         text,
         &[
@@ -199,11 +193,10 @@ pub fn memory(cx: &Cx<'_>, text: &mut String) {
             ("mem_cluster_links", "0"),
             ("mem_aof_buffer", "0"),
             ("mem_allocator", "hotredis-arena"),
-            ("active_defrag_running", if cx.tx.evacuating() > 0 { "1" } else { "0" }),
-            ("lazyfree_pending_objects", "0"),
-            ("lazyfreed_objects", "0"),
         ],
     );
+    put(text, "active_defrag_running", cx.state.defrag.percent);
+    put_all(text, &[("lazyfree_pending_objects", "0"), ("lazyfreed_objects", "0")]);
     put(text, "hugepages", cx.state.huge_pages.name());
     put(text, "hugepages_granted", cx.tx.huge_page_bytes());
 }
@@ -296,17 +289,17 @@ pub fn stats(cx: &Cx<'_>, text: &mut String) {
     put(text, "pubsubshard_channels", topics(Kind::Shard));
     put_all(text, &[("latest_fork_usec", "0"), ("total_forks", "0")]);
     put_all(text, &[("migrate_cached_sockets", "0"), ("slave_expires_tracked_keys", "0")]);
-    put_all(
-        text,
-        &[
-            ("active_defrag_hits", "0"),
-            ("active_defrag_misses", "0"),
-            ("active_defrag_key_hits", "0"),
-            ("active_defrag_key_misses", "0"),
-            ("total_active_defrag_time", "0"),
-            ("current_active_defrag_time", "0"),
-        ],
-    );
+    put(text, "active_defrag_hits", counters.defrag_hits.get().to_native());
+    put(text, "active_defrag_misses", counters.defrag_misses.get().to_native());
+    put(text, "active_defrag_key_hits", counters.defrag_key_hits.get().to_native());
+    put(text, "active_defrag_key_misses", counters.defrag_key_misses.get().to_native());
+    let current = match cx.state.defrag.percent {
+        0 => 0,
+        _ => monotonic_us().saturating_sub(cx.state.defrag.since_us),
+    };
+    let total = counters.defrag_us.get().to_native() + current;
+    put(text, "total_active_defrag_time", total / 1000);
+    put(text, "current_active_defrag_time", current / 1000);
     put(text, "tracking_total_keys", record.tracked.len.get());
     put(text, "tracking_total_items", record.tracked_items.get());
     put(text, "tracking_total_prefixes", record.prefixes.len.get());

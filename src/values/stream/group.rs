@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use shm::tree::{self, Cursor, Tree};
-use shm::{I64, Off, OutOfMemory, Slot, Tx, U32, U64, View, field, record};
+use shm::{I64, Mover, Off, OutOfMemory, Slot, Tx, U32, U64, View, field, record};
 
 use super::id::{Id, StoredId};
 use super::{Stream, whole};
@@ -429,4 +429,48 @@ pub fn drop_pending(tx: &mut Tx<'_>, group: Off<Group>, claim: &Claim) -> Result
     take_pending(tx, pending(group), claim.id)?;
     take_pending(tx, pending_of(claim.consumer), claim.id)?;
     tx.free(claim.at)
+}
+
+/// Moves a group's pending entries out of spans that are to be emptied, from a rank on; gives that to go on with.
+pub(super) fn relocate_pending(
+    tx: &mut Tx<'_>,
+    group: Off<Group>,
+    rank: u64,
+    mover: &mut Mover,
+) -> Result<Option<u64>, OutOfMemory> {
+    tree::relocate_step(tx, pending(group), rank, mover, |tx, mover, ms, item| {
+        let record = tx.read(item.cast::<Pending>());
+        let Some(moved) = mover.relocate(tx, item)? else { return Ok(None) };
+        let own = pending_of(record.delivery.get().consumer);
+        let seq = record.seq.to_native();
+        let at = tree::find(tx, own, ms, |view, item| compare_pending(view, item, seq));
+        let at = at.expect("what is pending in a group is pending for its consumer");
+        tree::replace(tx, own, &at, ms, moved)?;
+        Ok(Some(moved))
+    })
+}
+
+/// The same with its consumers: those to which few entries lead back.
+pub(super) fn relocate_consumers(
+    tx: &mut Tx<'_>,
+    group: Off<Group>,
+    rank: u64,
+    mover: &mut Mover,
+) -> Result<Option<u64>, OutOfMemory> {
+    const FEW: u64 = 128;
+    tree::relocate_step(tx, field!(group, Group.consumers), rank, mover, |tx, mover, _, item| {
+        let own = tree::len(tx, pending_of(item.cast()));
+        if own > FEW {
+            mover.charge(1);
+            return Ok(None);
+        }
+        let Some(moved) = mover.relocate(tx, item)? else { return Ok(None) };
+        mover.charge(2 * own);
+        let consumer: Off<Consumer> = moved.cast();
+        let claims: Vec<Claim> = pending_from(tx, pending_of(consumer), Id::MIN).collect();
+        for Claim { at, time, count, .. } in claims {
+            tx.set(field!(at, Pending.delivery), delivery(time, count, consumer))?;
+        }
+        Ok(Some(moved))
+    })
 }

@@ -9,6 +9,7 @@
 //! | [`group`] | groups, consumers, entries that were delivered and not acknowledged |
 //! | [`lag`] | how far a group has got |
 //! | [`whole`] | copying, measuring and freeing a stream |
+//! | `relocate` | moving its blocks |
 //! | [`serial`] | a stream as `DUMP` writes it, and back |
 //! | [`check`] | what the checker proves |
 //!
@@ -30,6 +31,7 @@ pub mod group;
 pub mod id;
 pub mod lag;
 pub mod node;
+mod relocate;
 pub mod serial;
 #[cfg(test)]
 mod tests;
@@ -41,6 +43,7 @@ use shm::{Fresh, Off, OutOfMemory, Slot, Tx, U64, View, record};
 pub use check::mark;
 pub use id::{Id, StoredId};
 pub use node::{Limits, Node};
+pub use relocate::relocate_step;
 pub use whole::{copy, free_step, memory};
 
 use crate::keyspace::entry::{self, EntryView, Kind};

@@ -12,12 +12,14 @@ mod build;
 mod change;
 mod range;
 mod reader;
+mod relocate;
 pub mod score;
 
 pub use build::{Builder, create};
 pub use change::{Spot, add, locate, remove, remove_ranks, rescore};
 pub use range::{LexBound, LexRange, ScoreRange};
 pub use reader::{Element, Elements, Reader};
+pub use relocate::relocate_step;
 
 use std::collections::HashSet;
 

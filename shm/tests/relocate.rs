@@ -1,0 +1,108 @@
+//! Blocks of every container leave spans that are to be emptied, and walks bear what happens between their steps.
+
+#[path = "common/world.rs"]
+mod world;
+
+use shm::deque::{self, Deque, End};
+use shm::{Arena, Mover, Off, Options, field};
+use world::chunked::{self, Deques};
+use world::{Model, Op, Part, Root, ordered};
+
+fn push(len: usize, count: usize) -> Op {
+    Op::Deque(chunked::Op::Push { end: End::Back, value: vec![b'p'; len], count })
+}
+
+/// A world of which most was removed again, and what it holds.
+fn thinned_out() -> (Arena, Model) {
+    let mut ops: Vec<Op> = (0..200)
+        .map(|key| Op::Put { key, value: vec![key as u8; 40], room: key % 9 * 100 })
+        .collect();
+    ops.push(Op::Tree(ordered::Op::Insert { key: 0, count: 1_500, by: 1 }));
+    ops.push(push(20, 300));
+    ops.push(Op::Write { blob: 0, at: 40_000, content: vec![1; 300] });
+    ops.push(Op::Write { blob: 1, at: 0, content: vec![2; 700] });
+    ops.extend((0..200).filter(|key| key % 5 != 0).map(|key| Op::Remove { key }));
+    ops.push(Op::Tree(ordered::Op::RemoveRanks { rank: 100, count: 1_200 }));
+    ops.push(Op::Deque(chunked::Op::RemoveRange { start: 30, count: 150 }));
+    ops.push(Op::Deque(chunked::Op::Free { limit: 1_000 }));
+    let mut arena = world::new_world(&Options::default());
+    let mut model = Model::default();
+    for op in &ops {
+        world::run(&mut arena, op, 1, Some(&mut model)).expect("memory");
+    }
+    (arena, model)
+}
+
+fn evacuate(arena: &mut Arena, part: Part) {
+    world::evacuated::evacuate(arena, part).expect("memory");
+}
+
+#[test]
+fn whatever_hangs_on_a_container_is_moved() {
+    for looks in [1, 7, 100, 10_000] {
+        let (mut arena, model) = thinned_out();
+        let used = arena.used_bytes();
+        evacuate(&mut arena, Part::Mark);
+        let marked = arena.evacuating();
+        evacuate(&mut arena, Part::Move(looks));
+        // The root record is not moved by anybody.
+        assert_eq!(arena.evacuating(), 1, "of {marked}, {looks} looks a step");
+        assert!(marked > 8);
+        assert_eq!(world::read(&arena), Ok(model));
+        assert_eq!(arena.used_bytes(), used);
+        evacuate(&mut arena, Part::End);
+        assert_eq!(arena.evacuating(), 0);
+        world::check(&arena).expect("a sound arena");
+    }
+}
+
+fn live(arena: &Arena) -> Off<Deque> {
+    field!(field!(world::root(arena), Root.deques), Deques.live)
+}
+
+fn step(arena: &mut Arena, begins: bool) -> bool {
+    let deque = live(arena);
+    arena
+        .transact(|tx| deque::relocate_step(tx, deque, begins, &mut Mover::new(1)))
+        .expect("memory")
+}
+
+#[test]
+fn a_walk_through_a_deque_ends_with_the_chunk_that_it_stands_at() {
+    let (mut arena, mut model) = thinned_out();
+    evacuate(&mut arena, Part::Mark);
+    assert!(step(&mut arena, true));
+    let pop = Op::Deque(chunked::Op::Pop { end: End::Front, count: 1_000 });
+    for op in [pop, push(20, 100)] {
+        world::run(&mut arena, &op, 1, Some(&mut model)).expect("memory");
+    }
+    assert!(!step(&mut arena, false));
+    // A walk that is gone on with although there is none ends at once, too.
+    assert!(!step(&mut arena, false));
+    assert_eq!(world::read(&arena), Ok(model));
+}
+
+#[test]
+fn a_walk_through_a_deque_leaves_the_ends_of_another_one_alone() {
+    for steps in 1..12 {
+        let (mut arena, mut model) = thinned_out();
+        evacuate(&mut arena, Part::Mark);
+        let mut begins = true;
+        for _ in 0..steps {
+            if !step(&mut arena, begins) {
+                break;
+            }
+            begins = false;
+        }
+        // The chunk that the walk stands at goes to another deque, and a new one comes in its place.
+        for op in [Op::Deque(chunked::Op::Swing), push(15, 60)] {
+            world::run(&mut arena, &op, 1, Some(&mut model)).expect("memory");
+        }
+        while step(&mut arena, false) {}
+        assert_eq!(world::read(&arena), Ok(model.clone()), "after {steps} steps");
+        // Another owner has nothing of it.
+        arena.recover();
+        assert!(!step(&mut arena, false));
+        assert_eq!(world::read(&arena), Ok(model));
+    }
+}
