@@ -211,6 +211,8 @@ pub struct Arena {
     pub(crate) large_made: u64,
     /// A block that a walk goes on with, for as long as it is not freed: see [`crate::deque::relocate_step`].
     pub(crate) watched: Off<u8>,
+    /// Whether blocks had to be allocated in spans that were to be emptied.
+    pub(crate) is_short: bool,
     /// Which of the executor's buffers were taken.
     pub(crate) buffers_taken: [bool; 2],
     /// What is to fail on purpose.
@@ -350,6 +352,7 @@ impl Arena {
             logged: Logged::new(),
             large_made: 0,
             watched: Off::NULL,
+            is_short: false,
             buffers_taken: [false; 2],
             #[cfg(debug_assertions)]
             faults: Default::default(),

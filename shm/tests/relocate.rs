@@ -106,3 +106,38 @@ fn a_walk_through_a_deque_leaves_the_ends_of_another_one_alone() {
         assert_eq!(world::read(&arena), Ok(model));
     }
 }
+
+/// Allocates blocks until there is no memory for more.
+fn fill(arena: &mut Arena) -> Vec<Off<u8>> {
+    let mut blocks = Vec::new();
+    while let Ok(block) = arena.transact(|tx| tx.alloc(1_000).map(|fresh| fresh.off())) {
+        blocks.push(block);
+    }
+    blocks
+}
+
+/// Free blocks in spans that are to be emptied are there for whoever needs them.
+#[test]
+fn an_evacuation_takes_no_memory_from_others() {
+    let room = |is_evacuated: bool| {
+        let mut arena = world::new_world(&Options { cap: 8 << 20, ..Options::default() });
+        let blocks = fill(&mut arena);
+        let freed = blocks.iter().enumerate().filter(|(n, _)| n % 4 != 0).map(|(_, block)| *block);
+        for some in freed.collect::<Vec<_>>().chunks(100) {
+            arena.transact(|tx| some.iter().try_for_each(|block| tx.free(*block))).expect("memory");
+        }
+        if is_evacuated {
+            evacuate(&mut arena, Part::Mark);
+            assert!(arena.evacuating() > 8);
+        }
+        assert!(!arena.take_shortage());
+        let count = fill(&mut arena).len();
+        assert_eq!(arena.take_shortage(), is_evacuated);
+        // The root record's span is of another size.
+        assert!(arena.evacuating() <= 1);
+        (blocks.len(), count)
+    };
+    let (all, again) = room(false);
+    assert!(all > 4_000 && again > all / 2, "{all}, {again}");
+    assert_eq!(room(true), (all, again));
+}

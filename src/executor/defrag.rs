@@ -158,9 +158,10 @@ impl Executor {
 
     /// Goes on with the cycle for a slice of time, if there is one and its time has come.
     pub fn defragment(&mut self) {
-        let start = monotonic_us();
-        if self.defragment_due_us().is_some_and(|due| start >= due) {
-            self.defragment_slice(start);
+        let Some(due) = self.defragment_due_us() else { return };
+        let now = monotonic_us();
+        if now >= due {
+            self.defragment_slice(now);
         }
     }
 
@@ -183,7 +184,9 @@ impl Executor {
     }
 
     fn defragment_step(&mut self, phase: Phase) -> Phase {
-        let stops = !self.state.config.activedefrag() && !self.state.defrag.is_by_order;
+        let is_wanted = self.state.config.activedefrag() || self.state.defrag.is_by_order;
+        // Whoever asks for memory has more need of what is free in marked spans.
+        let stops = self.arena.take_shortage() || !is_wanted;
         match phase {
             Phase::Rest => Phase::Rest,
             Phase::Join(..) | Phase::Look(_) if stops => Phase::Rest,

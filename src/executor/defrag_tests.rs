@@ -6,7 +6,7 @@ use shm::alloc::{Evacuation, Survey};
 
 use crate::testing::Server;
 
-const KEYS: u64 = 40_000;
+const KEYS: u64 = 150_000;
 
 /// One of five is kept, at random.
 fn is_kept(key: u64) -> bool {

@@ -176,7 +176,7 @@ impl Walk {
                 (self.next - self.next % SPANS_PER_REGION, arena.large_made);
         }
         let end = arena.get(HEAP).frontier.get().to_native();
-        let stop = end.min(self.next + limit);
+        let stop = end.min(self.next.saturating_add(limit));
         while self.next < stop {
             let span = region::span_at(self.next).cast::<SpanHeader>();
             self.next += 1;
@@ -227,6 +227,39 @@ fn unmark(tx: &mut Tx<'_>, span: Off<SpanHeader>, class: usize) -> Result<(), Ou
     tx.set(field!(class, ClassHeader.partial), span)?;
     tx.set(field!(span, SpanHeader.evacuating), 0)?;
     count(tx, -1)
+}
+
+/// A marked span of a class with a free block, which loses its mark: for when there is no memory for another span.
+/// Otherwise commands would fail for want of memory that is there.
+///
+/// All spans are looked at, so whoever evacuates is told to end that ([`Arena::take_shortage`]).
+#[cold]
+pub(super) fn reclaim(
+    tx: &mut Tx<'_>,
+    class: usize,
+) -> Result<Option<Off<SpanHeader>>, OutOfMemory> {
+    if tx.evacuating() == 0 {
+        return Ok(None);
+    }
+    tx.arena().is_short = true;
+    let mut found = None;
+    Walk::default().step(tx.arena(), u64::MAX, |view, span, of_class| {
+        let is_marked = view.get(span).evacuating.get() != 0;
+        if found.is_none() && is_marked && of_class == class && !span::is_full(view, span, class) {
+            found = Some(span);
+        }
+    });
+    if let Some(span) = found {
+        unmark(tx, span, class)?;
+    }
+    Ok(found)
+}
+
+impl Arena {
+    /// Whether memory was short since this was last asked, so that spans lost their marks.
+    pub fn take_shortage(&mut self) -> bool {
+        std::mem::take(&mut self.is_short)
+    }
 }
 
 fn count(tx: &mut Tx<'_>, by: i64) -> Result<(), OutOfMemory> {

@@ -75,7 +75,7 @@ impl View {
     }
 
     /// Every size class's figures, smallest first. Looks at each span that has both free blocks and blocks
-    /// in use.
+    /// in use, but for those that are being emptied, whose blocks count as in use.
     pub fn class_usage(&self) -> Vec<Usage> {
         let classes = self.get(HEAP).classes;
         let usage = |(class, header): (usize, &ClassHeader)| {

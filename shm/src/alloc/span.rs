@@ -200,7 +200,10 @@ fn unlink_full(
 
 #[cold]
 fn new_span(tx: &mut Tx<'_>, class: usize) -> Result<Off<SpanHeader>, OutOfMemory> {
-    let span: Off<SpanHeader> = region::take_spans(tx, 1)?.cast();
+    let span: Off<SpanHeader> = match region::take_spans(tx, 1) {
+        Ok(span) => span.cast(),
+        Err(error) => return super::evacuate::reclaim(tx, class)?.ok_or(error),
+    };
     let header = SpanHeader {
         kind: Slot::new(SMALL),
         class: class as u8,
