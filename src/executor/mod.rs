@@ -3,6 +3,7 @@
 //! | module | what |
 //! | --- | --- |
 //! | [`turn`] | one client's turn: read and run |
+//! | [`ahead`] | fetching what the next requests will look up |
 //! | [`replies`] | writing replies, at the end of a tick and later |
 //! | [`recovery`] | taking up what a dead owner left between two commits |
 //! | [`culprit`] | commands in which processes die, and those that panic |
@@ -15,6 +16,7 @@
 //!
 //! It knows no sockets: the event loop hands it a [`Stream`] for each turn.
 
+mod ahead;
 pub mod args;
 pub mod background;
 pub mod blocking;

@@ -290,10 +290,15 @@ impl Executor {
 
     /// Runs every complete request.
     fn run(&mut self, turn: &mut Turn) -> Result<(), OutOfMemory> {
+        let mut looked_at = 0;
         loop {
             debug_assert!(!shm::CRASH_SAFE || self.arena.payload() == turn.payload(&self.output));
             if turn.position == turn.length {
                 return Ok(());
+            }
+            // Not before a first request: it may be the only one.
+            if turn.position > looked_at {
+                looked_at = self.look_ahead(turn);
             }
             let limits = Limits {
                 max_bulk_len: (self.state.config.proto_max_bulk_len() as i64).min(LARGEST_BULK),

@@ -482,6 +482,31 @@ fn plain_length(buf: &[u8], at: usize) -> Option<(i64, usize)> {
     None
 }
 
+/// The argument behind the command's name of the request at the start of a buffer (nothing, if it has
+/// none), and where the request ends; `None` if it is not complete, or not written as most are. For whoever
+/// wants to know before the request's turn comes: it is judged by a [`Decoder`] only.
+#[inline]
+pub fn first_argument(buf: &[u8]) -> Option<(&[u8], usize)> {
+    if buf.first() != Some(&b'*') {
+        return None;
+    }
+    let (count, mut at) = plain_length(buf, 1)?;
+    let mut argument = &[][..];
+    for index in 0..count {
+        let (length, start) = match short_header(buf, at) {
+            Some(length) => (length, at + 4),
+            None if buf.get(at) == Some(&b'$') => plain_length(buf, at + 1)?,
+            None => return None,
+        };
+        let end = start + length as usize;
+        if index == 1 {
+            argument = buf.get(start..end)?;
+        }
+        at = end + 2;
+    }
+    if at > buf.len() { None } else { Some((argument, at)) }
+}
+
 #[cfg(test)]
 #[path = "request_tests.rs"]
 mod tests;

@@ -94,6 +94,25 @@ proptest! {
     }
 
     #[test]
+    fn what_is_seen_ahead_is_what_is_decoded(
+        args in args_strategy(), cut: prop::sample::Index, other in (any::<prop::sample::Index>(), any::<u8>()),
+    ) {
+        let mut buf = encode(&args);
+        let first = args.get(1).map_or(&[][..], Vec::as_slice);
+        prop_assert_eq!(first_argument(&buf), Some((first, buf.len())));
+        prop_assert_eq!(first_argument(&buf[..cut.index(buf.len())]), None);
+        // Of a request that is damaged it may say nothing, but nothing wrong.
+        let at = other.0.index(buf.len());
+        buf[at] = other.1;
+        if let Some((argument, end)) = first_argument(&buf) {
+            let limits = Limits { max_bulk_len: i64::MAX, auth_required: false };
+            let (decoded, args) = decode_once(&buf, &limits);
+            prop_assert_eq!(decoded, Decoded::Complete { consumed: end });
+            prop_assert_eq!(args.get(1).map_or(&[][..], Vec::as_slice), argument);
+        }
+    }
+
+    #[test]
     fn a_foreign_state_does_no_harm(words: [u64; 4], small: [u8; 4], buf in any::<Vec<u8>>()) {
         for words in [words, small.map(u64::from)] {
             let mut decoder = Decoder::from_words(words);

@@ -209,6 +209,23 @@ pub fn prefetch(view: &View, table: Off<Table>, hash: u64) {
     }
 }
 
+/// Fetches the entry of a hash into the cache ahead of a look-up, if it lies in its home bucket as most do. The
+/// bucket should have been [fetched](prefetch) before.
+#[inline]
+pub fn prefetch_entry(view: &View, table: Off<Table>, hash: u64) {
+    let segment = segment_of(view, table, hash);
+    if segment.is_null() {
+        return;
+    }
+    let tag = hash >> (64 - TAG_BITS);
+    for slot in &view.get(bucket_at(segment, home_of(hash))).slots {
+        let content = SlotContent::decode(slot.get().to_native());
+        if content.tag == tag {
+            view.prefetch(content.entry);
+        }
+    }
+}
+
 /// Looks an entry up: the one with this hash for whose block `matches` says yes.
 #[inline]
 pub fn find(
