@@ -3,6 +3,7 @@
 #[path = "common/world.rs"]
 mod world;
 
+use shm::alloc::{Evacuation, Survey};
 use shm::deque::{self, Deque, End};
 use shm::{Arena, Mover, Off, Options, field};
 use world::chunked::{self, Deques};
@@ -140,4 +141,24 @@ fn an_evacuation_takes_no_memory_from_others() {
     let (all, again) = room(false);
     assert!(all > 4_000 && again > all / 2, "{all}, {again}");
     assert_eq!(room(true), (all, again));
+}
+
+/// What is in use in marked spans needs other memory before theirs is free.
+#[test]
+fn no_more_is_marked_than_there_is_room_for() {
+    let marked = |bytes: u64| {
+        let (mut arena, _) = thinned_out();
+        let mut survey = Survey::of_all();
+        while survey.look(&arena, 100) == Evacuation::More {}
+        survey.limit(bytes);
+        while survey.mark(&mut arena, 3).expect("memory") == Evacuation::More {}
+        let (before, spans) = (arena.stats().spans, arena.evacuating());
+        world::evacuated::relocate(&mut arena, 100).expect("memory");
+        (spans, before, arena.stats().spans)
+    };
+    let (all, ..) = marked(u64::MAX);
+    let (some, before, after) = marked(20_000);
+    assert!(0 < some && some < all, "{some} of {all}");
+    assert!(after <= before, "{before}, then {after}");
+    assert_eq!(marked(0).0, 0);
 }

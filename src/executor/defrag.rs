@@ -194,7 +194,13 @@ impl Executor {
             Phase::Look(mut survey) => match survey.look(&self.arena, SPANS) {
                 Evacuation::More => Phase::Look(survey),
                 Evacuation::Done if survey.won() == 0 => Phase::Rest,
-                Evacuation::Done => Phase::Mark(survey),
+                Evacuation::Done => {
+                    let stats = self.arena.stats();
+                    let room = self.arena.cap().saturating_sub(stats.heap) + stats.spare;
+                    // The rest is for whoever is served meanwhile.
+                    survey.limit(room / 4 * 3);
+                    Phase::Mark(survey)
+                }
             },
             Phase::Mark(_) | Phase::Move { .. } if stops => Phase::End(Ending::default()),
             Phase::Mark(mut survey) => match survey.mark(&mut self.arena, SPANS) {

@@ -8,7 +8,9 @@
 //! The marks stand in the arena, everything else is private: a new owner ends what another had begun.
 
 use crate::alloc::span::{self, LARGE, SMALL, SpanHeader};
-use crate::alloc::{CLASS_COUNT, ClassHeader, HeapHeader, class_header, objects, region};
+use crate::alloc::{
+    CLASS_COUNT, ClassHeader, HeapHeader, class_header, class_size, objects, region,
+};
 use crate::arena::{Arena, View};
 use crate::error::OutOfMemory;
 use crate::field;
@@ -26,6 +28,8 @@ pub struct Survey {
     worth: u64,
     /// Spans that a class must be able to give back to be worth it.
     least: u64,
+    /// Bytes that may still be in spans to be marked.
+    budget: u64,
     classes: [Class; CLASS_COUNT],
 }
 
@@ -55,6 +59,7 @@ impl Default for Survey {
             walk: Walk::default(),
             worth: 5,
             least: 2,
+            budget: u64::MAX,
             classes: [Class::default(); CLASS_COUNT],
         }
     }
@@ -109,23 +114,31 @@ impl Survey {
         done
     }
 
+    /// Marks no spans that have more bytes in use together: these need other memory before theirs is free.
+    pub fn limit(&mut self, bytes: u64) {
+        self.budget = bytes;
+    }
+
     /// Marks up to `limit` spans, of the classes for which that is worth it.
     ///
     /// # Errors
     ///
     /// If there is no memory for the log; then nothing was marked.
     pub fn mark(&mut self, arena: &mut Arena, limit: u64) -> Result<Evacuation, OutOfMemory> {
-        let (mut found, mut walk) = (Vec::new(), self.walk.clone());
+        let (mut found, mut walk, mut budget) = (Vec::new(), self.walk.clone(), self.budget);
         let done = walk.step(arena, limit, |view, span, class| {
             let is_worth = self.classes[class].won(class) >= self.least;
-            if is_worth
-                && view.get(span).evacuating.get() == 0
-                && self.is_sparse(class, span::free_blocks(view, span, class))
-            {
+            if !is_worth || view.get(span).evacuating.get() != 0 {
+                return;
+            }
+            let free = span::free_blocks(view, span, class);
+            let bytes = (objects(class) - free) * class_size(class);
+            if self.is_sparse(class, free) && bytes <= budget {
+                budget -= bytes;
                 found.push((span, class));
             }
         });
-        self.walk = walk;
+        (self.walk, self.budget) = (walk, budget);
         arena.transact(|tx| found.iter().try_for_each(|&(span, class)| mark(tx, span, class)))?;
         Ok(done)
     }

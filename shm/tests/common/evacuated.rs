@@ -36,7 +36,7 @@ pub fn evacuate(arena: &mut Arena, part: Part) -> Result<(), OutOfMemory> {
 }
 
 /// Moves what lies in spans that are to be emptied, so much in a transaction.
-fn relocate(arena: &mut Arena, looks: u64) -> Result<(), OutOfMemory> {
+pub fn relocate(arena: &mut Arena, looks: u64) -> Result<(), OutOfMemory> {
     let root = root(arena);
     let (table, mut next) = (field!(root, Root.table), Some(table::Position::default()));
     while let Some(at) = next {
