@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """hotredis beside redis-server, in one run: CPU time per request, latency, memory, stalls, and connections.
 
-    scripts/bench.py                                     everything: about forty minutes
+    scripts/bench.py                                     everything: about an hour
     scripts/bench.py --only cpu --tests get,zadd         CPU time and throughput of these
     scripts/bench.py --command 'HSET h f v'              of any command (may be given several times)
     scripts/bench.py --only memory --types hash,set      memory of these types
@@ -15,10 +15,11 @@ CPU time: all servers are up the whole time; redis-benchmark drives one after th
 to round. It is user and system time of every process of a server (of hotredis: the keeper and its generations), read from
 the processes' CPU clocks to the nanosecond. The floor is a server that answers every request with the same reply
 (tests/src/bin/hotredis-floor.rs). Latency: as many requests per second as half of what redis-server can do, sent on time
-whether or not replies come (hotredis-load). Memory: a million small values and one value of a million elements, on fresh
+whether or not replies come (hotredis-load). Memory: five million strings, a million small values, and one value of a million elements, on fresh
 servers; what the server says its data takes, and what the system gave it for them. Given back: what a server has of the
 system before and after four of five of five million strings are deleted at random, and left idle. Stalls: what single
-commands cost the thread that runs them while such a value grows and is dropped. Connections: what 10,000 of them that are
+commands cost the thread that runs them while such a value grows and is dropped. Scale: the same while ten million keys are
+loaded, a million expire at the same moment, and a value of ten million elements is deleted. Connections: what 10,000 of them that are
 mostly idle add to the servers' memory.
 
 Needs Python's standard library only. The tables go to stdout, everything measured to target/bench/<time>.json and
@@ -35,11 +36,11 @@ import sys
 import time
 from pathlib import Path
 
-from benchmark import connections, cpu, given_back, latency, memory, report, stalls
+from benchmark import connections, cpu, given_back, latency, memory, report, scale, stalls
 from benchmark.servers import Floor, Server, progress
 
 ROOT = Path(__file__).resolve().parent.parent
-PARTS = ["cpu", "latency", "memory", "given-back", "stalls", "connections"]
+PARTS = ["cpu", "latency", "memory", "given-back", "stalls", "scale", "connections"]
 OUT = ROOT / "target/bench"
 
 
@@ -120,6 +121,7 @@ def measure(arguments):
         "memory": (lambda: memory.run(arguments, start), memory.print_table),
         "given-back": (lambda: given_back.run(arguments, start), given_back.print_table),
         "stalls": (lambda: stalls.run(arguments, start), stalls.print_table),
+        "scale": (lambda: scale.run(arguments, start), scale.print_table),
         "connections": (lambda: connections.run(arguments, start), connections.print_table),
     }
     record = {

@@ -65,12 +65,22 @@ class Server:
             sys.exit(f"bench: {self.name} to {words[:2]}: {reply.decode(errors='replace')}")
         return reply
 
+    def info(self, section, field):
+        """A number of INFO."""
+        for line in self.call("INFO", section).decode().splitlines():
+            if line.startswith(f"{field}:"):
+                return int(line.split(":")[1])
+        sys.exit(f"bench: {self.name} does not tell {field}")
+
     def used_memory(self):
         """Bytes that the server says its data takes."""
-        for line in self.call("INFO", "memory").decode().splitlines():
-            if line.startswith("used_memory:"):
-                return int(line.split(":")[1])
-        sys.exit(f"bench: {self.name} does not tell used_memory")
+        return self.info("memory", "used_memory")
+
+    def whole_memory(self):
+        """All that the server has of the system, in bytes: used_memory_rss where everything is private, otherwise its
+        private pages and the whole of what is shared."""
+        private, shared = self.memory()
+        return private + shared if shared else self.info("memory", "used_memory_rss")
 
     def resident(self):
         """Bytes of memory that the system has given the server."""
