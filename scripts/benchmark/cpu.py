@@ -71,8 +71,13 @@ class Case:
         self.bars = STRICT_BARS if strict else BARS
 
 
-def random(label, command, fill=None, out_of=PRESENT, heavy=1):
-    return Case(label, ["-r", str(out_of), *command.split()], fill, heavy)
+def random(label, command, fill=None, out_of=PRESENT, heavy=1, strict=False):
+    return Case(label, ["-r", str(out_of), *command.split()], fill, heavy, strict)
+
+
+def of_a_million(label, command):
+    """Of a million keys, which are in no cache."""
+    return random(label, command, lambda _: keys_of(MANY), MANY, strict=True)
 
 
 def ranges(count):
@@ -82,7 +87,10 @@ def ranges(count):
 CASES = {
     case.label: case
     for case in [
-        *[Case(name, ["-t", name], strict=True) for name in ("get", "set")],
+        # Without random ones there is one key, of just that name.
+        *[Case(name, ["-t", name], lambda _: [["SET", "key:__rand_int__", "xxx"]], strict=True) for name in ("get", "set")],
+        of_a_million("get_million", "GET key:__rand_int__"),
+        of_a_million("set_million", "SET key:__rand_int__ xxx"),
         Case("ping", ["-t", "ping_mbulk"]),
         *[Case(name, ["-t", name]) for name in ("incr", "lpush", "rpush")],
         # Redis-benchmark itself pops from what an earlier test may have left, mostly from nothing.

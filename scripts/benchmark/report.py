@@ -5,7 +5,7 @@ import re
 import sys
 from pathlib import Path
 
-from . import cpu, latency
+from . import connections, cpu, given_back, latency, memory, scale
 
 # Of the server to compare with, ours and the floor, as every result names them.
 COLOURS = ["#b0b7c3", "#c8452f", "#4a7fb5"]
@@ -39,16 +39,22 @@ def document(record, path, images):
 
 
 def tables(record):
-    makers = {"cpu": cpu_table, "latency": latency_table}
-    return {name: caption(record) + make(record[name]) for name, make in makers.items() if name in record}
+    """Every table as Markdown, by the name of its part."""
+    makers = {
+        "cpu": cpu_table,
+        "latency": latency_table,
+        "memory": memory_table,
+        "given-back": given_back_table,
+        "scale": scale_table,
+        "connections": connections_table,
+    }
+    return {name: caption(record, name) + make(record[name]) for name, make in makers.items() if name in record}
 
 
-def caption(record):
+def caption(record, name):
     machine, arguments = record["machine"], record["arguments"]
-    return (
-        f"Measured {record['time'][:10]}: {machine['cpus']} CPUs ({machine['model']}), Linux {machine['kernel']}; "
-        f"medians of {arguments['rounds']} rounds, {arguments['clients']} connections.\n\n"
-    )
+    how = f"; medians of {arguments['rounds']} rounds, {arguments['clients']} connections" if name in ("cpu", "latency") else ""
+    return f"Measured {record['time'][:10]}: {machine['cpus']} CPUs ({machine['model']}), Linux {machine['kernel']}{how}.\n\n"
 
 
 def cpu_table(results):
@@ -79,6 +85,72 @@ def latency_table(results):
         for name, verdict in verdicts.items():
             cells = " | ".join(f"{result['latency'][name][field]:,.0f}" for field in latency.FIELDS)
             lines.append(f"| {result['pipeline']} | {result['rate']:,.0f} | {name} | {cells} | {verdict} |")
+    return "\n".join(lines) + "\n"
+
+
+def verdict(holds):
+    return "holds" if holds else "**fails**"
+
+
+def memory_table(results):
+    theirs, ours = results[0]["figures"]
+    lines = [
+        f"| what | type | {theirs}: data | all | {ours}: data | all | of {theirs}'s data | of all | bar | |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
+    ]
+    for result in results:
+        cells = [f"{memory.each(result, name, field):.1f}" for name in (theirs, ours) for field in ("used", "whole")]
+        cells += [f"{memory.ratio(result, ours, theirs, field):.2f}" for field in ("used", "whole")]
+        lines.append(
+            f"| {result['count']:,} {result['what']} | {result['type']} | {' | '.join(cells)} | {result['bar'] or ''} | "
+            f"{verdict(memory.holds(result, ours, theirs))} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def given_back_table(results):
+    theirs, ours = results[0]["figures"]
+    lines = [
+        "| MiB | before | 4 of 5 deleted | idle | of before | half given back | |",
+        "| --- | ---: | ---: | ---: | ---: | --- | --- |",
+    ]
+    for result in results:
+        for name, found in result["figures"].items():
+            cells = " | ".join(f"{found[stage] / (1 << 20):,.0f}" for stage in ("before", "deleted", "idle"))
+            half = "never" if found["half_after"] is None else f"after {found['half_after']:.1f} s"
+            said = verdict(given_back.holds(found)) if name == ours else ""
+            lines.append(f"| {name} | {cells} | {found['idle'] / found['before']:.2f} | {half} | {said} |")
+    return "\n".join(lines) + "\n"
+
+
+def scale_table(results):
+    theirs, ours = results[0]["figures"]
+    lines = [
+        "| | | p50, us | p99.9, us | p99.99, us | most, us | over 1 ms | so idle | of | |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
+    ]
+    for result in results:
+        for name, found in result["figures"].items():
+            cells = " | ".join(f"{found[field]:,.0f}" for field in ("p50_us", "p999_us", "p9999_us", "most_us"))
+            said = verdict(scale.holds(found)) if name == ours else ""
+            lines.append(
+                f"| {result['count']:,} {result['case']} | {name} | {cells} | {found['over']:,} | {found.get('control', '')} | "
+                f"{found['batches']:,} | {said} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def connections_table(results):
+    count, figures = results["count"], results["figures"]
+    theirs, ours = figures
+    lines = [
+        f"| bytes for each of {count:,} | {theirs} | {ours} | of which private |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    for stage in connections.STAGES:
+        cells = [f"{connections.each(figures[theirs][stage], count)[0]:,.0f}" if stage in figures[theirs] else "-"]
+        cells += [f"{number:,.0f}" for number in connections.each(figures[ours][stage], count)]
+        lines.append(f"| {stage} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 

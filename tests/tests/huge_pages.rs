@@ -56,8 +56,8 @@ fn a_server_says_what_it_is_granted_and_serves_in_any_case() {
         assert!(Instant::now() < deadline, "it does not say what it is granted:\n{}", server.log());
         std::thread::sleep(Duration::from_millis(5));
     }
-    assert_eq!(server.info("hugepages").as_deref(), Some("transparent"));
-    let granted = number(&server, "hugepages_granted");
+    assert_eq!(server.info("hotredis_hugepages").as_deref(), Some("transparent"));
+    let granted = number(&server, "hotredis_hugepages_granted");
     assert_eq!(granted > 0, said(&server, GRANTED) > 0, "{granted}:\n{}", server.log());
     server.finish();
 }
@@ -66,8 +66,8 @@ fn a_server_says_what_it_is_granted_and_serves_in_any_case() {
 fn nothing_is_asked_for_unless_it_is_wanted() {
     let server = Setup::hotredis().start();
     fill(&mut server.connect());
-    assert_eq!(server.info("hugepages").as_deref(), Some("no"));
-    assert_eq!(number(&server, "hugepages_granted"), 0);
+    assert_eq!(server.info("hotredis_hugepages").as_deref(), Some("no"));
+    assert_eq!(number(&server, "hotredis_hugepages_granted"), 0);
     assert_eq!(said(&server, GRANTED) + said(&server, REFUSED), 0, "{}", server.log());
     server.finish();
 }
@@ -111,7 +111,7 @@ fn a_tmpfs_that_grants_them_is_used_through_upgrades_and_given_back() {
     assert_eq!(said(&server, GRANTED), 1, "{}", server.log());
     let mut client = server.connect();
     fill(&mut client);
-    let granted = number(&server, "hugepages_granted");
+    let granted = number(&server, "hotredis_hugepages_granted");
     assert!(granted >= 5 * HUGE_PAGE, "{granted}");
     assert!(mapped(&server) >= 5 * HUGE_PAGE, "{}", mapped(&server));
     // What is ready beyond the data, and the areas beside the heap, are a few MiB, whatever the size of pages.
@@ -120,7 +120,7 @@ fn a_tmpfs_that_grants_them_is_used_through_upgrades_and_given_back() {
 
     upgrade(&server);
     assert!(mapped(&server) >= 5 * HUGE_PAGE, "{} after the upgrade", mapped(&server));
-    assert!(number(&server, "hugepages_granted") >= granted);
+    assert!(number(&server, "hotredis_hugepages_granted") >= granted);
     assert_eq!(client.call(&["GET", "key:1"]).text().len(), LENGTH);
     client.call(&["FLUSHALL"]);
     let deadline = Instant::now() + PATIENCE;

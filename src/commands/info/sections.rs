@@ -197,8 +197,8 @@ pub fn memory(cx: &Cx<'_>, text: &mut String) {
     );
     put(text, "active_defrag_running", cx.state.defrag.percent);
     put_all(text, &[("lazyfree_pending_objects", "0"), ("lazyfreed_objects", "0")]);
-    put(text, "hugepages", cx.state.huge_pages.name());
-    put(text, "hugepages_granted", cx.tx.huge_page_bytes());
+    put(text, "hotredis_hugepages", cx.state.huge_pages.name());
+    put(text, "hotredis_hugepages_granted", cx.tx.huge_page_bytes());
 }
 
 /// Nothing is ever saved; the changes since then are those since the start.
