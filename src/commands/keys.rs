@@ -104,7 +104,7 @@ fn copy(cx: &mut Cx<'_>) -> Outcome {
 /// `DEL key [key ...]`: delete a key.
 fn del(cx: &mut Cx<'_>) -> Outcome {
     let mut deleted = 0;
-    for name in cx.args.from(1) {
+    cx.each_key(1, 1, |cx, _, name| {
         let key = cx.peek(name)?;
         if let Some(found) = &key.found {
             cx.delete(found)?;
@@ -112,7 +112,8 @@ fn del(cx: &mut Cx<'_>) -> Outcome {
             cx.notify(class::GENERIC, "del", name)?;
             deleted += 1;
         }
-    }
+        Ok(())
+    })?;
     cx.reply.integer(deleted);
     Ok(())
 }
@@ -120,9 +121,10 @@ fn del(cx: &mut Cx<'_>) -> Outcome {
 /// `EXISTS key [key ...]`: determine if a key exists.
 fn exists(cx: &mut Cx<'_>) -> Outcome {
     let mut there = 0;
-    for name in cx.args.from(1) {
+    cx.each_key(1, 1, |cx, _, name| {
         there += i64::from(cx.look(name)?.exists());
-    }
+        Ok(())
+    })?;
     cx.reply.integer(there);
     Ok(())
 }
@@ -224,9 +226,10 @@ fn rename_unless(cx: &mut Cx<'_>, new_only: bool) -> Result<bool, crate::executo
 /// keys specified.
 fn touch(cx: &mut Cx<'_>) -> Outcome {
     let mut there = 0;
-    for name in cx.args.from(1) {
+    cx.each_key(1, 1, |cx, _, name| {
         there += i64::from(cx.read(name)?.exists());
-    }
+        Ok(())
+    })?;
     cx.reply.integer(there);
     Ok(())
 }

@@ -156,14 +156,14 @@ fn set_to(cx: &mut Cx<'_>, key: &Key<'_>, value: &[u8]) -> Outcome {
 /// `MGET key [key ...]`: get the values of all the given keys.
 fn mget(cx: &mut Cx<'_>) -> Outcome {
     cx.reply.array(cx.args.len() - 1);
-    for name in cx.args.from(1) {
+    cx.each_key(1, 1, |cx, _, name| {
         let key = cx.read(name)?;
         match &key.found {
             Some(found) if cx.entry(found).kind().is_string() => reply_value(cx, found)?,
             _ => cx.reply.null(),
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 /// `MSET key value [key value ...]`: set multiple keys to multiple values.
@@ -198,11 +198,10 @@ fn check_pairs(cx: &Cx<'_>) -> Outcome {
 
 fn set_all(cx: &mut Cx<'_>) -> Outcome {
     check_pairs(cx)?;
-    for at in (1..cx.args.len()).step_by(2) {
-        let key = cx.open(cx.arg(at))?;
-        set_to(cx, &key, cx.arg(at + 1))?;
-    }
-    Ok(())
+    cx.each_key(1, 2, |cx, at, name| {
+        let key = cx.open(name)?;
+        set_to(cx, &key, cx.arg(at + 1))
+    })
 }
 
 /// `PSETEX key milliseconds value`: set the value and expiration in milliseconds of a key.
