@@ -33,13 +33,13 @@ const TRASH_BLOCKS: usize = 128;
 const KEEP_SPANS: u64 = 8;
 
 /// Spans that one step of giving memory back releases.
-const GIVEN_BACK: u64 = 16;
+const GIVEN_BACK: u64 = 4;
 
 /// Bytes of a log grown large that one step gives back.
 const LOG_GIVEN_BACK: u64 = 2 << 20;
 
 /// Microseconds after which a round begins no further step.
-const ROUND_US: u64 = 500;
+const ROUND_US: u64 = 300;
 
 impl Executor {
     /// One round, ten times a second or so: looks at everything a little. True when there is

@@ -7,7 +7,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use handoff::clock::{Clock, MonotonicClock};
 use handoff::fence::ExecutorLock;
@@ -124,8 +123,8 @@ impl Generation {
             if self.stop.swap(false, Ordering::Relaxed) {
                 self.shut_down("SIGTERM");
             }
-            let timeout = self.timeout();
-            if let Err(e) = self.tick(Some(timeout), &mut channel) {
+            let (now, until) = self.wait();
+            if let Err(e) = self.tick(now, until, &mut channel) {
                 error!("the poll failed: {e}");
                 return ExitCode::FAILURE;
             }
@@ -141,11 +140,11 @@ impl Generation {
         }
     }
 
-    /// How long the poll may wait.
-    fn timeout(&self) -> Duration {
+    /// What time it is, and until when the poll may wait, by the monotonic clock in microseconds.
+    fn wait(&self) -> (u64, u64) {
         let accept = !self.accept_again.is_empty() && !self.accept_failed && !self.is_behind();
         if self.poller.queued() > 0 || self.inherited.is_some() || accept {
-            return Duration::ZERO;
+            return (0, 0);
         }
         let now = monotonic_us();
         let mut until = self.next_round_us.saturating_sub(now);
@@ -176,18 +175,19 @@ impl Generation {
             let left_ms = deadline.saturating_sub(unix_time_ms()).max(0) as u64;
             until = until.min(left_ms.saturating_mul(1000));
         }
-        Duration::from_micros(until)
+        (now, now.saturating_add(until))
     }
 
     /// One tick.
     pub(super) fn tick(
         &mut self,
-        timeout: Option<Duration>,
+        now_us: u64,
+        until_us: u64,
         channel: &mut GenerationEnd,
     ) -> std::io::Result<()> {
         let mut ready = std::mem::take(&mut self.ready);
         ready.clear();
-        self.poller.wait(timeout, &mut ready)?;
+        self.poller.wait(now_us, until_us, &mut ready)?;
         self.executor.state.read_clock();
         // The keeper first: what it has to say (an upgrade's outcome) is older than what clients
         // ask, who may have waited for it.
@@ -386,7 +386,7 @@ impl Generation {
         self.accept_failed = false;
         let period = 1_000_000 / u64::from(self.executor.state.config.hz().max(1));
         // Urgent work takes up to a tenth of the time.
-        self.next_round_us = now + if urgent { period.min(5_000) } else { period };
+        self.next_round_us = now + if urgent { period.min(3_000) } else { period };
     }
 
     /// After a take-over, a slice at a time: sessions for which the poll has nothing to say. Those

@@ -80,7 +80,7 @@ impl Arriving<'_> {
     fn drain_poll(&mut self) -> io::Result<()> {
         loop {
             self.ready.clear();
-            self.poller.wait(Some(Duration::ZERO), &mut self.ready)?;
+            self.poller.look(&mut self.ready)?;
             if self.ready.is_empty() {
                 return Ok(());
             }
@@ -351,7 +351,7 @@ impl Generation {
     /// first.
     pub(super) fn first_tick(&mut self) {
         let mut ready = Vec::with_capacity(EVENTS);
-        if let Err(e) = self.poller.wait(Some(Duration::ZERO), &mut ready) {
+        if let Err(e) = self.poller.look(&mut ready) {
             warn!("the first poll has failed: {e}");
         }
         for event in &ready {

@@ -2,11 +2,13 @@
 //!
 //! | module | what |
 //! | --- | --- |
+//! | [`alarm`] | a timer that the poll watches |
 //! | [`listener`] | binding, accepting |
 //! | [`connection`] | one client's socket |
 //! | [`outbound`] | connections to other servers |
 //! | [`poller`] | the poll, and which connection stands behind which token |
 
+pub mod alarm;
 pub mod connection;
 pub mod listener;
 pub mod outbound;

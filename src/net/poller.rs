@@ -13,6 +13,7 @@ use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
+use super::alarm::Alarm;
 use super::connection::Connection;
 use super::listener::Listener;
 use crate::executor::replies::Streams;
@@ -51,6 +52,7 @@ const TAG_MASK: u64 = (1 << 30) - 1;
 const LISTENERS: usize = 1 << 62;
 const KEEPER: Token = Token(1 << 63);
 const LINK: Token = Token(1 << 63 | 1);
+const ALARM: Token = Token(1 << 63 | 2);
 
 fn token_of(slot: u32, connection: &Connection) -> Token {
     Token(slot as usize | (tag_of(connection) as usize) << TAG_SHIFT)
@@ -64,6 +66,8 @@ fn tag_of(connection: &Connection) -> u32 {
 pub struct Poller {
     poll: Poll,
     events: Events,
+    /// None if the system has none to give: then each wait has a timeout.
+    alarm: Option<Alarm>,
     connections: Vec<Option<Connection>>,
     listeners: Vec<Listener>,
     queue: VecDeque<u32>,
@@ -73,8 +77,15 @@ pub struct Poller {
 impl Poller {
     /// An empty one, able to report `capacity` events at a time.
     pub fn new(capacity: usize) -> io::Result<Poller> {
+        let poll = Poll::new()?;
+        let watch = |alarm: &Alarm| {
+            let fd = alarm.as_fd().as_raw_fd();
+            poll.registry().register(&mut SourceFd(&fd), ALARM, Interest::READABLE)
+        };
+        let alarm = Alarm::new().and_then(|alarm| watch(&alarm).map(|()| alarm)).ok();
         Ok(Poller {
-            poll: Poll::new()?,
+            poll,
+            alarm,
             events: Events::with_capacity(capacity),
             connections: Vec::new(),
             listeners: Vec::new(),
@@ -83,13 +94,31 @@ impl Poller {
         })
     }
 
-    /// Waits for events, and appends them to `ready`.
-    pub fn wait(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
+    /// Appends the events that are there to `ready`.
+    pub fn look(&mut self, ready: &mut Vec<Ready>) -> io::Result<()> {
+        self.poll(Some(Duration::ZERO), ready)
+    }
+
+    /// Waits for events, until a time at the longest, and appends them to `ready`. Times are microseconds of the monotonic
+    /// clock. It may come back earlier with none.
+    pub fn wait(&mut self, now_us: u64, until_us: u64, ready: &mut Vec<Ready>) -> io::Result<()> {
+        if until_us <= now_us {
+            return self.look(ready);
+        }
+        let alarm = self.alarm.as_mut();
+        if alarm.is_some_and(|alarm| alarm.ring_by(now_us, until_us).is_ok()) {
+            return self.poll(None, ready);
+        }
+        self.poll(Some(Duration::from_micros(until_us - now_us)), ready)
+    }
+
+    fn poll(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
         match self.poll.poll(&mut self.events, timeout) {
             Err(e) if e.kind() == io::ErrorKind::Interrupted => return Ok(()),
             other => other?,
         }
-        ready.extend(self.events.iter().map(read_event));
+        let events = self.events.iter().filter(|event| event.token() != ALARM);
+        ready.extend(events.map(read_event));
         Ok(())
     }
 
