@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use memmap2::{MmapOptions, MmapRaw};
 use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
@@ -13,6 +14,23 @@ use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 
 use crate::error::OpenError;
 use crate::layout::{DEFAULT_RESERVE, HEADER_SIZE, HEAP, HUGE_PAGE, PAGE, REGION};
+
+/// How long a lock is waited for.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Locks a file. Of processes that were killed the kernel may close descriptors, above all those under way in a
+/// socket, some milliseconds after they have gone: a server that is started again at once is not to fail for that.
+fn lock(file: &File) -> Result<(), TryLockError> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            other => return other,
+        }
+    }
+}
 
 /// The address space that a new arena may have: [`DEFAULT_RESERVE`], or the half of it, or of that, that the
 /// system grants to a process (`ulimit -v`).
@@ -93,7 +111,7 @@ impl Mapping {
             .truncate(false)
             .open(path)
             .map_err(error("open"))?;
-        file.try_lock().map_err(|e| match e {
+        lock(&file).map_err(|e| match e {
             TryLockError::WouldBlock => OpenError::Locked { path: path.to_owned() },
             TryLockError::Error(e) => error("flock")(e),
         })?;
